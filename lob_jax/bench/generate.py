@@ -15,6 +15,7 @@ import argparse
 import dataclasses
 import functools
 import importlib.util
+import itertools
 import json
 import os
 import statistics
@@ -36,10 +37,16 @@ from lob_jax.configs import base, modern
 from lob_jax.data.records.records import make_records
 from lob_jax.data.records.split import Part
 from lob_jax.data.windows.known import MAKERS, Beside
+from lob_jax.export.config import PRECISIONS
+from lob_jax.export.decoder import OnnxDecoder
+from lob_jax.export.graphs import step_graph
+from lob_jax.export.quantize import quantized
 from lob_jax.feeds.feed import STRICT
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.generation import loop
 from lob_jax.generation.device.orders import no_orders
+from lob_jax.generation.host import loop as host_loop
+from lob_jax.generation.host.state import Number
 from lob_jax.generation.prompt import Prompt
 from lob_jax.generation.settings import SamplingConfig
 from lob_jax.generation.start import start_paths
@@ -59,6 +66,7 @@ LEVELS = 5
 HEAD = 64  # width of an attention head
 NEVER_DONE = 2**30  # a number of events that no path reaches, so that only --tokens ends a round
 OURS, THEIRS = ("exact", "compact", "inputs"), "transformers"
+GRAPHS = {f"onnx {precision}": precision for precision in PRECISIONS}  # exact tokens, on the host, by ONNX Runtime
 INPUTS = ("flow_state", "queue_state", "token_parts", "digits_rank", "pointer", "mask")
 TOKENS_AN_EVENT = {"exact": 4, "compact": 1}  # of a simulated day, about
 
@@ -141,6 +149,7 @@ class Ours:
         self._settings, self.model = settings, bench_model(jax.default_backend(), settings)
         self.models = {"exact": self.model, "compact": self.model, "inputs": with_inputs(self.model)}
         self._params: dict[ModelConfig, Any] = {}
+        self._decoders: dict[str, OnnxDecoder] = {}
         feed = SyntheticFeed(1, 2_000, 0)
         self._day = feed.read(feed.days()[0], STRICT)
         self._tokenizers = tokenizers(self._day)
@@ -167,6 +176,25 @@ class Ours:
                 break
         seconds = time.perf_counter() - began
         return Sample(seconds, drawn * batch, int(np.asarray(piece.paths.spelling.events).sum()))
+
+    def on_host(self, precision: str, batch: int, seed: int) -> Sample:
+        """Generate from one prompt without JAX: by an exported graph and the compiled loops of the host."""
+        tokenizer, model, settings = self._tokenizers["exact"], self.model, self._settings
+        prompt = prompt_of(self._day, tokenizer, model, tokens=settings.prompt)
+        sampling = SamplingConfig(paths=batch, events=NEVER_DONE, seed=seed)
+        how: dict[str, Any] = {"model": model, "tokenizer": tokenizer, "instrument": self._day.instrument}
+        decoder = self._decoder(precision)
+        began = time.perf_counter()
+        paths = itertools.islice(host_loop.sampled(decoder, [prompt], sampling=sampling, **how), settings.tokens)
+        *_, last = paths
+        seconds = time.perf_counter() - began
+        return Sample(seconds, settings.tokens * batch, int(last.number[:, Number.EVENTS].sum()))
+
+    def _decoder(self, precision: str) -> OnnxDecoder:
+        if precision not in self._decoders:
+            graph = quantized(step_graph(self._parameters(self.model), self.model), precision)
+            self._decoders[precision] = OnnxDecoder(graph.SerializeToString(), self.model)
+        return self._decoders[precision]
 
     def _parameters(self, model: ModelConfig) -> Any:
         if model not in self._params:
@@ -265,7 +293,9 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--layers", type=int, default=6, help="layers of the model, on a CPU")
     parser.add_argument("--width", type=int, default=6 * HEAD, help="width of the model, on a CPU")
     parser.add_argument("--rounds", type=int, default=3, help="timed rounds")
-    parser.add_argument("--sides", default=",".join((*OURS, THEIRS)), help="what to measure, separated by commas")
+    parser.add_argument(
+        "--sides", default=",".join((*OURS, *GRAPHS, THEIRS)), help="what to measure, separated by commas"
+    )
     return parser.parse_args(arguments)
 
 
@@ -276,6 +306,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     about = ours.call("about")
     model: ModelConfig = about.pop("model")
     residents, sides = [ours], {name: functools.partial(ours.call, "once", name) for name in OURS if name in wanted}
+    if about["platform"] == "cpu" and importlib.util.find_spec("onnxruntime") is not None:
+        sides |= {
+            name: functools.partial(ours.call, "on_host", precision)
+            for name, precision in GRAPHS.items()
+            if name in wanted
+        }
     theirs = THEIRS in wanted and about["platform"] == "cpu" and importlib.util.find_spec(THEIRS) is not None
     if theirs:
         residents.append(Resident(Transformers, model, settings.prompt, settings.tokens))

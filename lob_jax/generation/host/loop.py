@@ -4,7 +4,7 @@ The events are those of `lob_jax.generation.loop`, given the same logits, up to 
 `lob_jax.generation.host.draw` describes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,7 +70,29 @@ def generate(
     Raises:
       InputError: a prompt is empty, an order is invalid, see `check_orders`, or there are orders and several prompts.
     """
-    prompts = as_prompts(prompt)
+    prompts, drawn = as_prompts(prompt), []
+    shape: dict[str, Any] = {"model": model, "tokenizer": tokenizer, "instrument": instrument, "sampling": sampling}
+    for paths in sampled(decoder, prompts, **shape):
+        drawn.append(Drawn(paths.token.copy(), paths.shown.copy()))
+        if on_progress and len(drawn) % REPORTED == 0:
+            on_progress(min(sampling.events, int(paths.number[:, Number.EVENTS].min())))
+    if on_progress:
+        on_progress(sampling.events)
+    how: dict[str, Any] = {"start": prompts[0].start, "tokenizer": tokenizer, "instrument": instrument}
+    behind = WORDS[tokenizer.vocabulary.tokenizer].behind
+    return collect(drawn, paths, behind=behind, orders=sampling.inject, **how)
+
+
+def sampled(
+    decoder: Decoder,
+    prompts: Sequence[Prompt],
+    *,
+    model: ModelConfig,
+    tokenizer: Tokenizer,
+    instrument: Instrument,
+    sampling: SamplingConfig,
+) -> Iterator[Paths]:
+    """Yield the paths after each token, until all are done; arguments and errors are those of `generate`."""
     _check(prompts, tokenizer, instrument, sampling)
     rooms = [book_room(each.book, inject=len(sampling.inject)) for each in prompts]
     room = {name: max(each[name] for each in rooms) for name in rooms[0]}
@@ -83,21 +105,13 @@ def generate(
     paths.number[:, Number.UNREAD] = unread_B
     context = Context(decoder, model, start)
     inputs = _Inputs(prompts, sampling, Day(instrument.midnight_ns(), model.time_buckets), rest, unread_B)
-    drawn = []
     while True:
         paths = with_room(paths)
         words.advance(paths, given, *scores_of(context.logits_BV, sampling.temperature))
-        drawn.append(Drawn(paths.token.copy(), paths.shown.copy()))
-        events = int(paths.number[:, Number.EVENTS].min())
-        if on_progress and len(drawn) % REPORTED == 0:
-            on_progress(min(sampling.events, events))
+        yield paths
         if paths.number[:, Number.DONE].all():
-            break
+            return
         context.extend(inputs.next(paths))
-    if on_progress:
-        on_progress(sampling.events)
-    how: dict[str, Any] = {"start": prompts[0].start, "tokenizer": tokenizer, "instrument": instrument}
-    return collect(drawn, paths, behind=words.behind, orders=sampling.inject, **how)
 
 
 def _check(prompts: Sequence[Prompt], tokenizer: Tokenizer, instrument: Instrument, sampling: SamplingConfig) -> None:
