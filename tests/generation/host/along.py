@@ -38,7 +38,7 @@ class Along(NamedTuple):
 
 def bias_of(model, tokenizer):
     """Return logits that favour prices near the touch, small sizes and short gaps."""
-    return np.zeros(v.VOCAB_SIZE, np.float32) if tokenizer is COMPACT else np.asarray(lively(model)["head"]["bias"])
+    return np.zeros(v.VOCAB_SIZE, np.float32) if tokenizer is COMPACT else np.array(lively(model)["head"]["bias"])
 
 
 def on_device(model, tokenizer, prompts, sampling, *, tokens, instrument=INSTRUMENT, bias_V=None):
