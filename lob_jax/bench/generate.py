@@ -64,6 +64,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "numpy")
 BATCHES = (1, 8, 64, 512)
 LEVELS = 5
 HEAD = 64  # width of an attention head
+REST_S = 0.5  # before each turn
 NEVER_DONE = 2**30  # a number of events that no path reaches, so that only --tokens ends a round
 OURS, THEIRS = ("exact", "compact", "inputs"), "transformers"
 GRAPHS = {f"onnx {precision}": precision for precision in PRECISIONS}  # exact tokens, on the host, by ONNX Runtime
@@ -235,13 +236,15 @@ class Transformers:
 def measure(sides: Mapping[str, Callable[..., Sample]], batch: int, *, rounds: int) -> dict[str, list[Sample]]:
     """Let every side generate once to warm up, then in turns.
 
-    Taking turns exposes all sides to the same load from other work on the machine.
+    Taking turns exposes all sides to the same load from other work on the machine. Before each turn there is a pause:
+    threads of OpenMP and ONNX Runtime go on spinning for a while when their work is done, on cores that the next needs.
     """
     for once in sides.values():
         once(batch, 0)
     samples: dict[str, list[Sample]] = {name: [] for name in sides}
     for number in range(rounds):
         for name, once in sides.items():
+            time.sleep(REST_S)
             samples[name].append(once(batch, number))
     return samples
 
