@@ -217,6 +217,8 @@ def get_config() -> ml_collections.ConfigDict:
     generate.orders = ()  # your own, by commas: buy 500 @ 585.33 after 20 (events) | sell 9 @ market at 10:30:05
     generate.format = "lobster"  # format of the files: lobster | hftbacktest | parquet
     generate.seed = 0
+    generate.precision = "float32"  # of the weights: float32 | int8 | int8_blocks | int4
+    generate.backend = "auto"  # jax | onnx (ONNX Runtime, on the CPU); auto is jax, but onnx for integer weights
     generate.name = ""  # name of the result's folder in generated/, which must not exist; empty for the next number
 
     config.export = export = ml_collections.ConfigDict()

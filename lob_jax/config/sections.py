@@ -7,7 +7,8 @@ from typing import Any
 import ml_collections
 
 from lob_jax.config.search_space import Space, parse_space
-from lob_jax.export.config import ExportConfig
+from lob_jax.errors import InputError
+from lob_jax.export.config import PRECISIONS, ExportConfig
 from lob_jax.forecasting.config import ForecastConfig
 from lob_jax.forecasting.examples import ForecastLayout
 from lob_jax.forecasting.fit import FitConfig
@@ -16,6 +17,8 @@ from lob_jax.models.config import AttentionConfig, HeadsConfig, ModelConfig
 from lob_jax.settings import key_types
 from lob_jax.training.config import TrainConfig
 from lob_jax.training.pruning import PruneConfig
+
+BACKENDS = ("auto", "jax", "onnx")  # of generation
 
 
 def model_config(config: ml_collections.ConfigDict) -> ModelConfig:
@@ -100,3 +103,28 @@ def sampling_config(config: ml_collections.ConfigDict) -> SamplingConfig:
 def plain(config: ml_collections.ConfigDict) -> dict[str, Any]:
     """Return the configuration as nested plain values, as in JSON."""
     return json.loads(config.to_json())
+
+
+def generation_backend(config: ml_collections.ConfigDict) -> str:
+    """Return where a configuration generates: "jax" or "onnx".
+
+    For float32, JAX's loop is the faster one on CPUs, and the only one on accelerators; it has no integer weights.
+
+    Raises:
+      InputError: there is no such backend or precision, or they do not go together.
+    """
+    section = config.generate
+    for key, choices in (("backend", BACKENDS), ("precision", PRECISIONS)):
+        if section[key] not in choices:
+            raise _refused(f"generate.{key}", " | ".join(choices), section[key], "choose one of these")
+    if section.backend == "jax" and section.precision != PRECISIONS[0]:
+        remedy = "leave out one of the two: integer weights are those of an exported graph"
+        raise _refused(
+            "generate.precision", f"{PRECISIONS[0]}, since generate.backend is jax", section.precision, remedy
+        )
+    return ("jax" if section.precision == PRECISIONS[0] else "onnx") if section.backend == "auto" else section.backend
+
+
+def _refused(key: str, expected: str, was: object, remedy: str) -> InputError:
+    where = f"config.{key}"
+    return InputError("the configuration is invalid", where=where, expected=expected, was=was, remedy=remedy)

@@ -8,6 +8,7 @@ from lob_jax.config.sections import (
     export_config,
     fit_config,
     forecast_config,
+    generation_backend,
     model_config,
     prune_config,
     sampling_config,
@@ -254,15 +255,9 @@ def _check_results(config: ml_collections.ConfigDict) -> None:
         was=config.generate.orders,
         remedy="leave out one of the two",
     )
-    counts = [
-        ("generate", "prompts"),
-        ("generate", "prompt_events"),
-        ("sweep", "trials"),
-        ("overfit", "steps"),
-        ("inspect", "levels"),
-    ]
-    counts += [("convert", "levels")]
-    for section, key in [*counts, ("evaluate", "batch_size")]:
+    counts = "generate.prompts generate.prompt_events sweep.trials overfit.steps inspect.levels convert.levels"
+    for name in [*counts.split(), "evaluate.batch_size"]:
+        section, key = name.split(".")
         _require_count(config, section, key)
     _require_count(config, "evaluate", "direction_events", least=0)
     for section, key in (("overfit", "target"), ("find_lr", "lowest")):
@@ -447,3 +442,4 @@ def validate(config: ml_collections.ConfigDict) -> None:
     prune_config(config)
     search_space(config)
     sampling_config(config)
+    generation_backend(config)

@@ -16,11 +16,11 @@ from lob_jax.evaluation.evaluate import why_no_branches
 from lob_jax.evaluation.paths.validity import Validity, check_events
 from lob_jax.events.instrument import NS_PER_DAY, Instrument
 from lob_jax.generation.generated import Generated
-from lob_jax.generation.loop import generate as run_generation
 from lob_jax.generation.paths import path_day
 from lob_jax.generation.prompt import Prompt
 from lob_jax.generation.settings import SamplingConfig
 from lob_jax.generation.user_orders import orders_for
+from lob_jax.runs.backend import draw
 from lob_jax.runs.load import Run
 from lob_jax.runs.prompt import make_prompt, prompt_from_day
 from lob_jax.runs.reveals import largest_in_training, reveals_of
@@ -92,15 +92,7 @@ def generate(
     reveals = reveals_of(prompt, folder, run.tokenizer, symbol=instrument.symbol)
     largest = largest_in_training(folder, instrument.symbol)
     prompt = dataclasses.replace(prompt, reveals=reveals, largest=largest)
-    drawn = run_generation(
-        run.params,
-        prompt,
-        model=run.model,
-        tokenizer=run.tokenizer,
-        instrument=instrument,
-        sampling=sampling,
-        on_progress=on_progress,
-    )
+    drawn = draw(run, prompt, instrument=instrument, sampling=sampling, on_progress=on_progress)
     how: dict[str, Any] = {"start": prompt.start, "tokenizer": run.tokenizer, "instrument": instrument}
     days = tuple(path_day(*each, **how) for each in zip(drawn.tokens, drawn.corrections, drawn.own, strict=True))
     return Paths(days, prompt, drawn)

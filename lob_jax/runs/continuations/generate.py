@@ -16,9 +16,9 @@ from lob_jax.evaluation.paths.validity import Validity
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import ANONYMOUS_ID
 from lob_jax.generation.generated import Generated
-from lob_jax.generation.loop import generate as run_generation
 from lob_jax.generation.paths import path_day
 from lob_jax.generation.settings import SamplingConfig
+from lob_jax.runs.backend import draw
 from lob_jax.runs.continuations.prompts import Continued, spread_prompts
 from lob_jax.runs.generation import before_midnight, check_day, check_generates
 from lob_jax.runs.load import Run
@@ -108,7 +108,7 @@ def generate_many(
     largest = largest_in_training(folder, instrument.symbol)
     prompts_of = [dataclasses.replace(one.prompt, reveals=reveals, largest=largest) for one in real]
     how: dict[str, Any] = {"tokenizer": run.tokenizer, "instrument": instrument}
-    drawn = run_generation(run.params, prompts_of, model=run.model, sampling=sampling, on_progress=on_progress, **how)
+    drawn = draw(run, prompts_of, instrument=instrument, sampling=sampling, on_progress=on_progress)
     each = iter(zip(drawn.tokens, drawn.corrections, strict=True))
     days = tuple(
         tuple(path_day(*next(each), start=one.start, **how) for _ in range(sampling.paths)) for one in prompts_of

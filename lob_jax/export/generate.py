@@ -1,0 +1,74 @@
+"""Continue real events with a bundle, where JAX does not exist: ONNX Runtime and the compiled loops of the host."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from lob_jax.errors import InputError
+from lob_jax.export.bundle import Bundle
+from lob_jax.export.decoder import OnnxDecoder
+from lob_jax.generation.generated import Generated
+from lob_jax.generation.host.loop import generate as generate_on_host
+from lob_jax.generation.prompt import Prompt
+from lob_jax.generation.settings import SamplingConfig
+
+STEP, PLAIN = "step", "float32"
+
+
+def open_decoder(bundle: Bundle, *, precision: str = "", threads: int = 0) -> OnnxDecoder:
+    """Return the network of a bundle, which reads tokens with a cache.
+
+    Args:
+      bundle: the bundle.
+      precision: of its weights, such as "int8"; empty for the one that the bundle's card recommends.
+      threads: of ONNX Runtime; 0 for one per core.
+
+    Raises:
+      InputError: the bundle has no such graph.
+    """
+    precision = precision or recommended(bundle.card)
+    role = STEP if precision == PLAIN else f"{STEP}_{precision}"
+    if role not in bundle.graphs:
+        raise InputError(
+            "the bundle has no such graph",
+            where=bundle.folder,
+            expected=" | ".join(sorted(name for name in bundle.graphs if name.startswith(STEP))) or "a step graph",
+            was=role,
+            remedy="name a precision that it has, or export the run with this one",
+        )
+    return OnnxDecoder(bundle.graphs[role], bundle.model, threads=threads)
+
+
+def recommended(card: Mapping[str, Any]) -> str:
+    """Return the precision that a card recommends: the smallest that predicts as well as float32."""
+    return card.get("graphs", {}).get("chosen", PLAIN)
+
+
+def generate(
+    bundle: Bundle,
+    prompt: Prompt | Sequence[Prompt],
+    *,
+    sampling: SamplingConfig,
+    decoder: OnnxDecoder | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> Generated:
+    """Continue one or several prompts with a bundle; every event is valid on the live book of its path.
+
+    Args:
+      bundle: the bundle.
+      prompt: real events and the state of the market after them, see `runs.exported.prompt_for`.
+      sampling: how many paths and events, and how they are drawn.
+      decoder: the network, see `open_decoder`; by default in the precision that the card recommends.
+      on_progress: called from time to time with the smallest number of events in any path.
+
+    Raises:
+      InputError: see `generation.host.loop.generate`.
+    """
+    return generate_on_host(
+        decoder or open_decoder(bundle),
+        prompt,
+        model=bundle.model,
+        tokenizer=bundle.tokenizer,
+        instrument=bundle.instrument,
+        sampling=sampling,
+        on_progress=on_progress,
+    )
