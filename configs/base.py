@@ -222,6 +222,7 @@ def get_config() -> ml_collections.ConfigDict:
     generate.name = ""  # name of the result's folder in generated/, which must not exist; empty for the next number
 
     config.export = export = ml_collections.ConfigDict()
+    export.formats = ("onnx", "stablehlo")  # onnx | stablehlo | saved_model (needs TensorFlow), by commas
     export.precisions = ("int8", "int4")  # of further graphs beside float32: int8 | int8_blocks | int4, by commas
     export.opset = 18  # version of ONNX's operators: 18 | 20 | 24
     export.windows = 32  # validation windows on which each precision is measured

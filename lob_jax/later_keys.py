@@ -67,6 +67,7 @@ LATER: tuple[LaterKey, ...] = (
     LaterKey("prune.windows", 256, since="0.2.0"),
     LaterKey("generate.precision", "float32", since="0.2.0"),
     LaterKey("generate.backend", "jax", since="0.2.0"),
+    LaterKey("export.formats", ["onnx", "stablehlo"], since="0.2.0"),
     LaterKey("export.precisions", ["int8", "int4"], since="0.2.0"),
     LaterKey("export.name", "bundle", since="0.2.0"),
     LaterKey("export.opset", 18, since="0.2.0"),

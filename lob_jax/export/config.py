@@ -6,6 +6,7 @@ from lob_jax.errors import InputError
 
 PRECISIONS = ("float32", "int8", "int8_blocks", "int4")  # float32 is always written, see `quantize.PRECISIONS`
 OPSETS = (18, 20, 24)
+FORMATS = ("onnx", "stablehlo", "saved_model")
 NAME = r"letters, digits, _, - and ., not at the start"
 
 
@@ -14,6 +15,7 @@ class ExportConfig:
     """The section `export` of a configuration; there are no defaults.
 
     Attributes:
+      formats: what a bundle holds beside the weights: ONNX graphs, StableHLO, a SavedModel of TensorFlow.
       precisions: further precisions of the graphs, beside float32.
       opset: the version of ONNX's operators.
       windows: number of validation windows on which each precision is measured.
@@ -23,14 +25,16 @@ class ExportConfig:
       InputError: a value is out of range.
     """
 
+    formats: tuple[str, ...]
     precisions: tuple[str, ...]
     opset: int
     windows: int
     name: str
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.precisions if name not in PRECISIONS]
-        _require(not unknown, "precisions", PRECISIONS, unknown, "name some of these, by commas, or none")
+        for key, names, known in (("formats", self.formats, FORMATS), ("precisions", self.precisions, PRECISIONS)):
+            unknown = [name for name in names if name not in known]
+            _require(not unknown, key, known, unknown, "name some of these, by commas, or none")
         _require(self.opset in OPSETS, "opset", OPSETS, self.opset, "choose one of these; most runtimes read 18")
         _require(self.windows >= 1, "windows", "1 or more", self.windows, "raise it")
         simple = self.name.replace("_", "").replace("-", "").replace(".", "").isalnum() and self.name[0] != "."

@@ -10,7 +10,7 @@ import onnx
 
 from lob_jax.errors import InputError
 from lob_jax.export.decoder import OnnxDecoder, session
-from lob_jax.export.program import exportable, parameters
+from lob_jax.export.program import any_length, exportable, parameters
 from lob_jax.models.apply import apply
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.inputs import BY_NAME, Role, fields_read, zeros
@@ -58,7 +58,8 @@ def random_inputs(model: ModelConfig, rows: int, tokens: int, *, seed: int = 0) 
 
 def model_logits(params: Any, model: ModelConfig, inputs: Inputs) -> np.ndarray:
     """Return the logits of the model itself, in float32, [B, T, V]."""
-    module, params = LOBTransformer(exportable(model)), parameters(params, model)
+    length = None if any_length(model) else inputs["tokens"].shape[1]
+    module, params = LOBTransformer(exportable(model, length=length)), parameters(params, model)
     known = {name: array for name, array in inputs.items() if name != "tokens"}
     logits = jax.jit(lambda params, tokens, known: apply(module, {"params": params}, tokens, known))
     return np.asarray(logits(params, inputs["tokens"], known))
@@ -111,14 +112,19 @@ def check_graphs(
     found = {}
     for kind, inputs in (("random", random_inputs(model, ROWS, TOKENS)), ("real", windows)):
         expected = model_logits(params, model, inputs)
-        found[f"forward, {kind} tokens"] = _checked("forward", forward_logits(forward, inputs), expected)
+        found[f"forward, {kind} tokens"] = checked("forward", forward_logits(forward, inputs), expected)
         if step is not None:
             ends = np.array(piece_ends(inputs["tokens"].shape[1]))
-            found[f"step, {kind} tokens"] = _checked("step", step_logits(step, model, inputs), expected[:, ends - 1])
+            found[f"step, {kind} tokens"] = checked("step", step_logits(step, model, inputs), expected[:, ends - 1])
     return found
 
 
-def _checked(name: str, found: np.ndarray, expected: np.ndarray) -> Parity:
+def checked(name: str, found: np.ndarray, expected: np.ndarray) -> Parity:
+    """Return how closely logits agree.
+
+    Raises:
+      InputError: one is not finite, or differs by more than TOLERANCE.
+    """
     parity = compared(found, expected)
     if not np.isfinite(found).all() or parity.difference > TOLERANCE:
         raise InputError(

@@ -16,16 +16,18 @@ from lob_jax.data.records.records import evenly_spaced
 from lob_jax.errors import InputError
 from lob_jax.evaluation.evaluate import with_places, without_places
 from lob_jax.evaluation.likelihood.scores import Network, Rules, score_windows
-from lob_jax.export import graphs, parity, quantize
+from lob_jax.export import graphs, parity, program, quantize
 from lob_jax.export.bundle import VOCABULARY_KEY, Bundle, refuse_taken, write_bundle
 from lob_jax.export.config import ExportConfig
 from lob_jax.export.decoder import session
 from lob_jax.export.manifest import GRAPHS, Roles
+from lob_jax.export.saved_model import save_saved_model
+from lob_jax.export.stablehlo import load_program, save_program
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.inputs import Conditioning
 from lob_jax.models.masking import make_masks
 from lob_jax.models.pointer import Features
-from lob_jax.runs.bundle import BundleParts, bundle_parts
+from lob_jax.runs.bundle import bundle_parts
 from lob_jax.runs.load import Run
 from lob_jax.runs.training import windows_of
 
@@ -33,6 +35,7 @@ FINGERPRINT_KEY = "lob_jax.records"  # of a graph's metadata: the hash of the re
 CLOSE = 0.01  # a precision whose bits per event are within this share of float32's is as good
 REAL_WINDOWS = 2  # that graphs are compared with the model on
 PLAIN = "float32"
+STABLEHLO, SAVED_MODEL = "stablehlo", "saved_model"  # folders in a bundle
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,29 +58,44 @@ class Measured:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Exported:
-    """What an export has written.
+class Graphs:
+    """The ONNX graphs of a run.
 
     Attributes:
-      bundle: the bundle.
+      files: the graphs by role, such as "step_int8".
       parity: how closely the float32 graphs agree with the model.
       measured: by precision.
       chosen: the smallest precision whose bits per event are within CLOSE of float32's.
     """
 
-    bundle: Bundle
+    files: dict[str, onnx.ModelProto]
     parity: dict[str, parity.Parity]
     measured: dict[str, Measured]
     chosen: str
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Exported:
+    """What an export has written.
+
+    Attributes:
+      bundle: the bundle.
+      graphs: its ONNX graphs; None if it has none.
+      programs: how closely its StableHLO programs agree with the model, by name.
+    """
+
+    bundle: Bundle
+    graphs: Graphs | None
+    programs: dict[str, parity.Parity]
+
+
 def export_run(run: Run, folder: pathlib.Path, settings: ExportConfig) -> Exported:
-    """Write a bundle of a run's best checkpoint with its graphs.
+    """Write a bundle of a run's best checkpoint, in the formats that are asked for.
 
     Args:
       run: a trained run.
       folder: the folder of the bundle, which must not exist yet.
-      settings: the precisions and how they are measured.
+      settings: the formats and precisions, and how they are measured.
 
     Raises:
       InputError: the model cannot be exported, a graph does not agree with it, or the folder is taken.
@@ -89,6 +107,36 @@ def export_run(run: Run, folder: pathlib.Path, settings: ExportConfig) -> Export
         FINGERPRINT_KEY: parts.card["data"]["sha256"],
         "lob_jax.step": str(run.step),
     }
+    made = make_graphs(run, settings, about) if "onnx" in settings.formats else None
+    card = parts.card if made is None else {**parts.card, "graphs": _of_card(made, settings.opset)}
+    programs: dict[str, parity.Parity] = {}
+
+    def write(partial: pathlib.Path) -> Roles:
+        roles = {} if made is None else {GRAPHS: _write_graphs(partial, made)}
+        if "stablehlo" in settings.formats:
+            names, found = write_programs(partial / STABLEHLO, run, about)
+            programs.update(found)
+            roles[STABLEHLO] = {name: f"{STABLEHLO}/{name}.stablehlo" for name in names}
+        if "saved_model" in settings.formats:
+            _write_saved_model(partial / SAVED_MODEL, run)
+            roles[SAVED_MODEL] = {"forward": f"{SAVED_MODEL}/saved_model.pb"}
+        return roles
+
+    bundle = write_bundle(folder, parts.contents, weights=parts.weights, card=card, about=parts.about, write=write)
+    return Exported(bundle, made, programs)
+
+
+def make_graphs(run: Run, settings: ExportConfig, about: dict[str, str]) -> Graphs:
+    """Return the ONNX graphs of a run, compared with its model and measured on validation windows.
+
+    Args:
+      run: the run.
+      settings: the precisions, and how many windows.
+      about: what the graphs say of themselves.
+
+    Raises:
+      InputError: the model cannot be exported as ONNX, or a graph does not agree with it.
+    """
     forward = graphs.with_metadata(graphs.forward_graph(run.params, run.model, opset=settings.opset), about)
     step = None
     if run.model.causal:
@@ -106,10 +154,37 @@ def export_run(run: Run, folder: pathlib.Path, settings: ExportConfig) -> Export
         bits, predicted = _scored(run, made[f"forward{suffix}"], batch)
         expected = predicted if expected is None else expected
         measured[precision] = _measured(list(made.values())[-1], bits, float((predicted == expected).mean()))
-    chosen = smallest_close(measured)
-    card = {**parts.card, "graphs": _of_card(agreed, measured, chosen, settings.opset)}
-    bundle = _written(folder, parts, card, files)
-    return Exported(bundle, agreed, measured, chosen)
+    return Graphs(files, agreed, measured, smallest_close(measured))
+
+
+def write_programs(folder: pathlib.Path, run: Run, about: dict[str, str]) -> tuple[list[str], dict[str, parity.Parity]]:
+    """Write the programs of a run as StableHLO, load them again, and return their names and how closely they agree.
+
+    A model whose attention is compiled for one length has a program of complete contexts alone.
+
+    Raises:
+      InputError: a program that was loaded does not compute what the model does.
+    """
+    free = program.any_length(run.model)
+    length = None if free else run.model.max_seq_length
+    made = {"forward": program.forward(run.params, run.model, platforms=program.PLATFORMS, length=length)}
+    if run.model.causal and free:
+        made["step"] = program.step(run.params, run.model, platforms=program.PLATFORMS)
+    for name, one in made.items():
+        save_program(folder / f"{name}.stablehlo", one, about=about)
+    inputs = parity.random_inputs(run.model, 2, length or parity.TOKENS)
+    expected = parity.model_logits(run.params, run.model, inputs)
+    found = load_program(folder / "forward.stablehlo")(inputs)["logits"]
+    return list(made), {"forward": parity.checked("StableHLO", np.asarray(found), expected)}
+
+
+def _write_saved_model(folder: pathlib.Path, run: Run) -> None:
+    """Write a run's program of complete windows for TensorFlow."""
+    length = run.model.max_seq_length
+    made = program.forward(run.params, run.model, length=None if program.any_length(run.model) else length)
+    sizes = {name: length if name == program.LENGTH else 1 for shape in made.inputs.values() for name in shape
+             if isinstance(name, str)}  # fmt: skip
+    save_saved_model(folder, made, sizes=sizes)
 
 
 def validation_windows(run: Run, count: int) -> dict[str, np.ndarray]:
@@ -178,25 +253,21 @@ def smallest_close(measured: Mapping[str, Measured]) -> str:
     return min(close, key=lambda name: measured[name].weight_megabytes)
 
 
-def _of_card(agreed: dict[str, parity.Parity], measured: dict[str, Measured], chosen: str, opset: int) -> dict:
+def _of_card(made: Graphs, opset: int) -> dict[str, Any]:
     """Return what the card says of the graphs."""
     return {
         "opset": opset,
-        "chosen": chosen,
-        "parity": {name: dataclasses.asdict(one) for name, one in agreed.items()},
+        "chosen": made.chosen,
+        "parity": {name: dataclasses.asdict(one) for name, one in made.parity.items()},
         "precisions": {
             name: {key: None if math.isnan(value) else value for key, value in dataclasses.asdict(one).items()}
-            for name, one in measured.items()
+            for name, one in made.measured.items()
         },
     }
 
 
-def _written(
-    folder: pathlib.Path, parts: BundleParts, card: dict[str, Any], files: Mapping[str, onnx.ModelProto]
-) -> Bundle:
-    def write(partial: pathlib.Path) -> Roles:
-        for name, graph in files.items():
-            (partial / f"{name}.onnx").write_bytes(graph.SerializeToString())
-        return {GRAPHS: {name: f"{name}.onnx" for name in files}}
-
-    return write_bundle(folder, parts.contents, weights=parts.weights, card=card, about=parts.about, write=write)
+def _write_graphs(folder: pathlib.Path, made: Graphs) -> dict[str, str]:
+    """Write the graphs, and return their files by role."""
+    for name, graph in made.files.items():
+        (folder / f"{name}.onnx").write_bytes(graph.SerializeToString())
+    return {name: f"{name}.onnx" for name in made.files}

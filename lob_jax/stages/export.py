@@ -13,7 +13,7 @@ from lob_jax.errors import InputError
 from lob_jax.stages.model import trained_run
 
 if TYPE_CHECKING:
-    from lob_jax.runs.export import Exported
+    from lob_jax.runs.export import Exported, Graphs
 
 USUALLY = "10 s to 10 min, depending on the model"
 
@@ -39,30 +39,34 @@ def export(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     with waiting("writing graphs, comparing them with the model and measuring them", usually=USUALLY):
         exported = export_run(run, workdir / settings.name, settings)
     show(parity_table(exported))
-    show(precision_table(exported))
-    console.print(f"the smallest within 1 % of float32's bits: {exported.chosen}")
+    if exported.graphs is not None:
+        show(precision_table(exported.graphs))
+        console.print(f"the smallest within 1 % of float32's bits: {exported.graphs.chosen}")
     console.print(f"written to {exported.bundle.folder}, fingerprint {exported.bundle.fingerprint}")
 
 
 def parity_table(exported: "Exported") -> Table:
-    """Return how closely the float32 graphs agree with the model."""
-    table = Table(title="float32 graphs beside the model", title_justify="left")
+    """Return how closely what was written in float32 agrees with the model."""
+    table = Table(title="float32 beside the model", title_justify="left")
     table.add_column("")
     for heading in ("tokens", "largest difference of a logit", "same likeliest token"):
         table.add_column(heading, justify="right")
-    for name, one in exported.parity.items():
+    graphs = {} if exported.graphs is None else exported.graphs.parity
+    found = {f"ONNX, {name}": one for name, one in graphs.items()}
+    found |= {f"StableHLO, {name}, random tokens": one for name, one in exported.programs.items()}
+    for name, one in found.items():
         table.add_row(name, f"{one.tokens:,}", f"{one.difference:.1e}", f"{one.agreement:.2%}")
     return table
 
 
-def precision_table(exported: "Exported") -> Table:
+def precision_table(graphs: "Graphs") -> Table:
     """Return what each precision costs, and how well it predicts."""
     table = Table(title="precisions", title_justify="left")
     table.add_column("")
     headings = ("file, MB", "weights a token reads, MB", "integer products", "bits per event", "same likeliest token")
     for heading in headings:
         table.add_column(heading, justify="right")
-    for name, one in exported.measured.items():
+    for name, one in graphs.measured.items():
         bits = "" if math.isnan(one.bits_per_event) else f"{one.bits_per_event:.3f}"
         table.add_row(
             name,

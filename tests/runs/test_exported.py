@@ -42,7 +42,7 @@ print(json.dumps([path.events.price.tolist() for path in paths]))
 
 @pytest.fixture(scope="module")
 def bundle(run, tmp_path_factory):
-    settings = ExportConfig(precisions=("int8",), opset=18, windows=2, name="bundle")
+    settings = ExportConfig(formats=("onnx",), precisions=("int8",), opset=18, windows=2, name="bundle")
     return export_run(run, tmp_path_factory.mktemp("bundles") / "bundle", settings).bundle
 
 
