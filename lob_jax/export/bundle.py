@@ -1,7 +1,6 @@
 """A bundle: one folder that holds an exported model and all that running it needs, verified whenever it is opened.
 
-This module imports no JAX. Opening a bundle does, still: a `ModelConfig` looks up its kind of attention, whose module
-imports JAX and Flax; and the tokenizer imports Numba.
+Neither this module nor opening a bundle imports JAX.
 """
 
 import dataclasses
@@ -127,6 +126,7 @@ def write_bundle(
         (partial / CARD).write_text(text_of(card), encoding="utf-8")
         (partial / CARD_TEXT).write_text(card_text(card), encoding="utf-8")
         roles = write(partial) if write is not None else {}
+        _make_readable(partial, like=partial / CARD)
         seal(partial, vocabulary=contents.vocabulary.hash, roles=roles)
         bundle = open_bundle(partial)
         _rename(partial, folder)
@@ -134,6 +134,14 @@ def write_bundle(
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return dataclasses.replace(bundle, folder=folder, roles=_in(folder, roles))
+
+
+def _make_readable(folder: pathlib.Path, *, like: pathlib.Path) -> None:
+    """Give all files the permissions of one that was created as usual; safetensors lets only their owner read its."""
+    mode = like.stat().st_mode
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(mode)
 
 
 def _save_weights(path: pathlib.Path, weights: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:

@@ -167,6 +167,7 @@ def card_text(card: Mapping[str, Any]) -> str:
         f" records: SHA-256 `{data['sha256']}`.\n\n{_splits(data['splits'])}",
         f"## Evaluation\n\n{_evaluation(card['evaluation'])}",
         f"## Validity\n\n{_validity(card['validity'])}",
+        *([f"## Graphs\n\n{_graphs(card['graphs'])}"] if card.get("graphs") else []),
         f"## Licence\n\nThe code: {card['licence']['code']}. {card['licence']['data']}",
         f"## Versions\n\n{_listed(f'{name} {number}' for name, number in card['versions'].items())}",
         f"## Loading\n\n```python\n{card['loading']}```",
@@ -203,6 +204,20 @@ def _validity(validity: Mapping[str, Any] | None) -> str:
         return "Not counted: `--mode=generate` replays each path, and reports invalid events."
     counts = f"{validity['faults']:,} of {validity['events']:,} events of {validity['paths']:,} paths"
     return f"Replayed in plain Python, {counts} are invalid."
+
+
+def _graphs(graphs: Mapping[str, Any]) -> str:
+    """Return what is known of the ONNX graphs, see `runs.export`."""
+    worst = max(one["difference"] for one in graphs["parity"].values())
+    rows = ["| precision | file, MB | weights a token reads, MB | bits per event |", "|---|---|---|---|"]
+    for name, one in graphs["precisions"].items():
+        sizes = f"{one['megabytes']:.1f} | {one['weight_megabytes']:.1f}"
+        rows.append(f"| {_inline(name)} | {sizes} | {_number(one['bits_per_event'])} |")
+    return (
+        f"ONNX, operators of version {graphs['opset']}. In float32, no logit differs from the model's by more than"
+        f" {worst:.1e}. Bits per event are those of some validation windows. Recommended: {_inline(graphs['chosen'])},"
+        f" the smallest whose bits are within 1 % of float32's.\n\n" + "\n".join(rows)
+    )
 
 
 def _splits(splits: Mapping[str, Mapping[str, int]]) -> str:

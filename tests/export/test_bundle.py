@@ -60,6 +60,11 @@ def test_it_has_these_files_and_the_manifest_lists_all_but_itself(written):
     assert (written.folder / "card.md").read_text().startswith("# a model\n")
 
 
+def test_whoever_may_read_one_file_may_read_all(written):
+    modes = {path.stat().st_mode for path in written.folder.rglob("*") if path.is_file()}
+    assert len(modes) == 1 and modes == {(written.folder / "card.json").stat().st_mode}
+
+
 def test_its_weights_are_read_by_load_weights_too(written):
     params, about = load_weights(written.folder / "weights.safetensors")
     assert params["head"]["bias"].shape == (5,) and about == {"step": 1200}
@@ -89,9 +94,10 @@ def test_the_model_of_every_bundled_configuration_comes_back(name):
     assert found == model and hash(found) == hash(model) and type(found.attention.horizons) is tuple
 
 
-def test_neither_the_bundle_nor_a_card_imports_jax():
-    program = "import sys, lob_jax.export.bundle, lob_jax.export.card; print('jax' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+def test_opening_a_bundle_imports_no_jax(written):
+    program = "import sys; from lob_jax.export.bundle import open_bundle; open_bundle(sys.argv[1])"
+    program += "; print('jax' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program, written.folder], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
 

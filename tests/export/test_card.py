@@ -111,3 +111,19 @@ def test_names_of_the_data_cannot_change_the_form_of_the_text():
     data = {**sample.card()["data"], "days": ["GOOG\n# a heading", "<script>|`x`"]}
     text = card_text(sample.card(data=data))
     assert "\n# a heading" not in text and "<script>" not in text and "\\|\\`x\\`" in text
+
+
+def test_graphs_are_told_with_what_each_precision_costs():
+    graphs = {
+        "opset": 18,
+        "chosen": "int8",
+        "parity": {"forward": {"difference": 1e-5}, "step": {"difference": 3e-5}},
+        "precisions": {
+            name: {"megabytes": size, "weight_megabytes": size / 2, "bits_per_event": bits}
+            for name, size, bits in (("float32", 8.0, 20.0), ("int8", 2.0, None))
+        },
+    }
+    text = card_text({**sample.card(), "graphs": graphs})
+    assert "differs from the model's by more than 3.0e-05" in text and "Recommended: int8" in text
+    assert "| float32 | 8.0 | 4.0 | 20.000 |" in text and "| int8 | 2.0 | 1.0 | unknown |" in text
+    assert "## Graphs" not in card_text(sample.card())

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import pathlib
+import re
 import subprocess
 import sys
 
@@ -19,6 +21,7 @@ from lob_jax.runs.generation import check_day, configured_sampling, generate
 from lob_jax.runs.load import open_run
 from tests.runs.conftest import SMALL
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 WITHOUT_JAX = """
 import importlib.abc, json, sys
 
@@ -113,6 +116,16 @@ def test_a_day_of_another_instrument_is_refused(bundle, day):
     other = dataclasses.replace(day, instrument=dataclasses.replace(day.instrument, symbol="OTHER"))
     with pytest.raises(InputError, match="another instrument"):
         prompt_for(bundle, other)
+
+
+def test_the_code_of_the_documentation_runs(bundle, capsys):
+    page = (ROOT / "docs" / "export.md").read_text().partition("## In a browser")[0]
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 3
+    code = "\n".join(blocks).replace("runs/tiny/bundle", str(bundle.folder))
+    exec(compile(code, "docs/export.md", "exec"), {})
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith(bundle.fingerprint) and told[1] == str([SMALL["generate.events"]] * 3)
 
 
 @pytest.mark.parametrize(
