@@ -137,7 +137,7 @@ def test_onnx_by_way_of_tensorflow_is_the_same(tensorflow, which, sizes):
     inputs = {**windows(MODEL, 3, 7)}
     if which == "step":
         random = np.random.default_rng(0)
-        shape = (3, MODEL.n_heads, 12, MODEL.head_size)
+        shape = (3, MODEL.n_heads, 12, MODEL.head_width)
         slots = {name: random.normal(size=shape).astype(np.float32) for name in found.inputs if "cache_" in name}
         inputs |= slots | {"cache_length": np.array(4, np.int32)}
         inputs["cache_position"] = np.tile(np.arange(12, dtype=np.int32), (3, 1))
