@@ -185,6 +185,7 @@ def _write_saved_model(folder: pathlib.Path, run: Run) -> None:
     sizes = {name: length if name == program.LENGTH else 1 for shape in made.inputs.values() for name in shape
              if isinstance(name, str)}  # fmt: skip
     save_saved_model(folder, made, sizes=sizes)
+    (folder / "assets").rmdir()  # which is empty: a copy of the bundle could lack it
 
 
 def validation_windows(run: Run, count: int) -> dict[str, np.ndarray]:
