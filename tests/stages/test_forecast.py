@@ -80,7 +80,8 @@ def of_fi2010(path, **changes):
 
 def test_fi2010_is_trained_and_tested_by_its_days(tmp_path, capsys):
     write_set(tmp_path / "set", count=90)
-    run("forecast", of_fi2010(tmp_path / "set", horizons=(10, 20, 30, 50, 100)), workdir=tmp_path / "run")
+    config = of_fi2010(tmp_path / "set", horizons=(10, 20, 30, 50, 100), onnx=True)
+    run("forecast", config, workdir=tmp_path / "run")
     result = json.loads((tmp_path / "run" / "forecast.json").read_text())
     assert result["dataset"] == {"name": "FI-2010", "set": "NoAuction_ZScore", "protocol": "days"}
     assert list(result["scores"]) == ["majority", "last label", "linear"]
@@ -96,7 +97,8 @@ def test_fi2010_is_trained_and_tested_by_its_days(tmp_path, capsys):
     assert len(about["scaling"]["book_mean"]) == 16
     printed = capsys.readouterr().out
     assert max(len(line) for line in printed.splitlines() if "│" in line) <= 100
-    assert "last label" in printed and "weighted F1" in printed
+    assert "last label" in printed and "weighted F1" in printed and "forecast.onnx" in printed
+    assert (tmp_path / "run" / "forecast.onnx").exists()
 
 
 @pytest.mark.slow
@@ -144,4 +146,9 @@ def test_the_sections_of_a_configuration_become_dataclasses():
     layout = sections.forecast_layout(config)
     assert (layout.history, layout.context, layout.time_buckets, layout.reach) == (20, 64, 288, 25)
     known = {*dataclasses.asdict(shape), *dataclasses.asdict(sections.fit_config(config))} - {"instruments"}
-    assert set(config.forecast) == known | {"stride", "seeds", "block_events"} | {"smoothing", "threshold", "protocol"}
+    assert set(config.forecast) == known | {"stride", "seeds", "block_events"} | {
+        "smoothing",
+        "threshold",
+        "protocol",
+        "onnx",
+    }
