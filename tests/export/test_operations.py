@@ -634,6 +634,7 @@ WINDOWS = [
         lambda w, x: convolved(x, w[:, :, :2], feature_group_count=2),
         (IMAGE,),
         (KERNEL_HWIO,),
+        opset=24,
         tolerance=1e-5,
     ),
     Case("convolution by computed numbers", convolved, (IMAGE, "float32 2 3 4 6"), tolerance=1e-5),
@@ -655,7 +656,12 @@ WINDOWS = [
         (IMAGE,),
         made=("MaxPool",),
     ),
-    Case("greatest of windows with gaps", lambda x: greatest(x, (1, 1, 3, 1), window_dilation=(1, 1, 2, 1)), (IMAGE,)),
+    Case(
+        "greatest of windows with gaps",
+        lambda x: greatest(x, (1, 1, 3, 1), window_dilation=(1, 1, 2, 1)),
+        (IMAGE,),
+        opset=24,
+    ),
     Case("greatest of windows of a symbolic axis", lambda x: greatest(x, (1, 2, 1)) - x[:, 1:], (X,)),
     Case("greatest of windows of batches", lambda x: greatest(x, (2, 1, 1), window_strides=(2, 1, 1)), (X,)),
 ]
@@ -700,6 +706,7 @@ NAMED = [
             ),
             inputs,
             LSTM,
+            opset=24 if name == "nothing" else 18,
             tolerance=1e-5,
             made=("LSTM", "-Tanh"),
         )

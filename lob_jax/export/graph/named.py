@@ -58,7 +58,8 @@ def lstm(graph: Builder, operands: Sequence[Value]) -> Sequence[Value] | None:
         return None
     first, units, dtype = graph.integers(0), recurrent.dims[0], value.dtype
     weights = (graph.emit("Unsqueeze", arranged(graph, each, [1, 0]), first) for each in (kernel, recurrent))
-    nothing = graph.initializer(np.zeros(bias.dims, STORED[dtype][0]))  # ONNX has a bias of each of the two kernels
+    # ONNX has a bias of each of the two kernels, which are added up.
+    nothing = graph.initializer(np.zeros(4 * int(units), STORED[dtype][0]))
     biases = graph.emit("Unsqueeze", graph.emit("Concat", graph.whole(bias), nothing, axis=0), first)
     states = ("" if _is_zero(each) else graph.emit("Unsqueeze", graph.whole(each), first) for each in (hidden, cell))
     steps = arranged(graph, value, [1, 0, 2])

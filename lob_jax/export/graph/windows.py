@@ -38,7 +38,7 @@ class Windows:
         fields = (getattr(self, field.name) for field in dataclasses.fields(self))
         return Windows(*([each[axis] for axis in axes] for each in fields))
 
-    def attributes(self) -> dict[str, list[int]]:
+    def attributes(self) -> dict[str, Any]:
         """Return the attributes of a node of ONNX."""
         return {
             "kernel_shape": self.sizes,
