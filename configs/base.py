@@ -181,6 +181,7 @@ def get_config() -> ml_collections.ConfigDict:
     forecast.validate_every = 200  # optimiser steps between validations
     forecast.patience = 5  # validations without improvement before training stops early
     forecast.block_events = 500  # events per block of the bootstrap, at least the longest horizon
+    forecast.onnx = False  # also write it as forecast.onnx, for ONNX Runtime; not with forecast.model=transformer
 
     config.evaluate = evaluate = ml_collections.ConfigDict()
     evaluate.batch_size = 8  # windows per forward pass

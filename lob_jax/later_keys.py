@@ -72,6 +72,7 @@ LATER: tuple[LaterKey, ...] = (
     LaterKey("export.name", "bundle", since="0.2.0"),
     LaterKey("export.opset", 18, since="0.2.0"),
     LaterKey("export.windows", 32, since="0.2.0"),
+    LaterKey("forecast.onnx", False, since="0.2.0"),
 )
 
 

@@ -383,6 +383,13 @@ def _check_forecast(config: ml_collections.ConfigDict) -> None:
         was=forecast.threshold,
         remedy="leave it out; FI-2010 has 0.002",
     )
+    _require(
+        not (forecast.onnx and forecast.model == "transformer"),
+        "forecast.onnx",
+        expected="False with forecast.model=transformer",
+        was=True,
+        remedy="write the graphs of a trained transformer with --mode=export",
+    )
     fit_config(config)
     shape = forecast_config(config, instruments=1)
     longest = max(shape.horizons)

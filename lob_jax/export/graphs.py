@@ -22,7 +22,7 @@ def forward_graph(params: Any, model: ModelConfig, *, opset: int = OPSET) -> onn
     Raises:
       InputError: the model cannot be exported, or there is no such version of operators.
     """
-    return _graph(program.forward(params, model), opset)
+    return graph_of_program(program.forward(params, model), opset=opset)
 
 
 def step_graph(params: Any, model: ModelConfig, *, opset: int = OPSET) -> onnx.ModelProto:
@@ -31,10 +31,15 @@ def step_graph(params: Any, model: ModelConfig, *, opset: int = OPSET) -> onnx.M
     Raises:
       InputError: the model cannot be exported, or there is no such version of operators.
     """
-    return _graph(program.step(params, model), opset)
+    return graph_of_program(program.step(params, model), opset=opset)
 
 
-def _graph(found: program.Program, opset: int) -> onnx.ModelProto:
+def graph_of_program(found: program.Program, *, opset: int = OPSET) -> onnx.ModelProto:
+    """Return the graph of a program.
+
+    Raises:
+      InputError: the program cannot be written as ONNX, or there is no such version of operators.
+    """
     serialized = found.exported.mlir_module_serialized
     return graph_of_module(serialized, found, arguments=found.arguments, inputs=found.inputs, opset=opset)
 

@@ -123,7 +123,8 @@ def forward(
     def run(params: Any, inputs: dict[str, jax.Array]) -> tuple[jax.Array, ...]:
         return apply(module, {"params": params}, inputs, method=_everything)
 
-    return _program(run, params, _window_inputs(model, length), names, platforms, model)
+    inputs = _window_inputs(model, length)
+    return make_program(run, params, inputs, names, platforms=platforms, greatest=model.max_seq_length)
 
 
 def _everything(module: LOBTransformer, inputs: dict[str, jax.Array]) -> tuple[jax.Array, ...]:
@@ -175,7 +176,8 @@ def step(params: Any, model: ModelConfig, *, platforms: Sequence[str] = ("cpu",)
         return (logits_BV, *read.new_keys, *read.new_values)
 
     names = ["logits", *(f"{name}_{layer}" for name in ("keys", "values") for layer in range(L))]
-    return _program(run, params, {**_window_inputs(model), **cache_inputs(model)}, names, platforms, model)
+    inputs = {**_window_inputs(model), **cache_inputs(model)}
+    return make_program(run, params, inputs, names, platforms=platforms, greatest=model.max_seq_length)
 
 
 def _split(inputs: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -208,17 +210,27 @@ def cache_inputs(model: ModelConfig) -> dict[str, Shape]:
     return {**places, **{f"cache_{name}_{layer}": each for name in ("keys", "values") for layer in layers}}
 
 
-def _program(
+def make_program(
     run: Callable[..., tuple[jax.Array, ...]],
     params: Any,
     inputs: dict[str, Shape],
     outputs: Sequence[str],
+    *,
     platforms: Sequence[str],
-    model: ModelConfig,
+    greatest: int | None = None,
 ) -> Program:
-    """Return a function as a program, for any sizes up to the model's greatest length."""
+    """Return a function as a program, for any sizes.
+
+    Args:
+      run: the function, of the parameters and the inputs, two dicts.
+      params: the parameters.
+      inputs: the type and shape of each input; the names of sizes are BATCH, PAIRED, LENGTH and SLOTS.
+      outputs: the names of its results.
+      platforms: what the program is compiled for, some of PLATFORMS.
+      greatest: the greatest length, if sizes other than the batch are named.
+    """
     used = [size for size in (BATCH, PAIRED, LENGTH, SLOTS) if any(size in shape for _, shape in inputs.values())]
-    limits = [f"{size} <= {model.max_seq_length}" for size in used[1:]]
+    limits = [f"{size} <= {greatest}" for size in used[1:]]
     limits += [f"{LENGTH} <= {SLOTS}"] * (SLOTS in used)
     sizes = dict(zip(used, jax.export.symbolic_shape(", ".join(used), constraints=limits), strict=True))
     specs = {

@@ -22,5 +22,5 @@ class LinearForecaster(nn.Module):
         kind_BHE = jax.nn.one_hot(batch["kind"], KINDS)
         x_BHF = jnp.concatenate([batch["book"], batch["flow"], kind_BHE], axis=-1)
         K = len(self.config.horizons)
-        logits = nn.Dense(K * CLASSES, kernel_init=nn.initializers.zeros, name="map")(x_BHF.reshape(len(x_BHF), -1))
+        logits = nn.Dense(K * CLASSES, kernel_init=nn.initializers.zeros, name="map")(x_BHF.reshape(x_BHF.shape[0], -1))
         return Forecast(logits.reshape(-1, K, CLASSES), None)

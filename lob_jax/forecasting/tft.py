@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from lob_jax.forecasting.config import CLASSES, KINDS, Forecast, ForecastConfig
+from lob_jax.models import named
 
 NORM_EPSILON = 1e-5
 DAYS = 7
@@ -96,7 +97,7 @@ class VariableSelection(nn.Module):
         V = x_VD.shape[-2]
         flat = x_VD.reshape(*x_VD.shape[:-2], -1)
         chooser = GatedResidual(self.width, V, self.dropout, name="weights")
-        weights_V = nn.softmax(chooser(flat, context, deterministic=deterministic))
+        weights_V = named.softmax(chooser(flat, context, deterministic=deterministic))
         # variable_axes and split_rngs give each variable separate parameters and dropout.
         each = nn.vmap(
             functools.partial(_residual, deterministic=deterministic),
@@ -134,7 +135,7 @@ class InterpretableAttention(nn.Module):
         key_BSNH = nn.DenseGeneral((self.heads, size), name="key")(keys_BSD)
         value_BSH = nn.Dense(size, name="value")(keys_BSD)
         score_BNKS = jnp.einsum("BKNH,BSNH->BNKS", query_BKNH, key_BSNH) / math.sqrt(size)
-        weights_BNKS = nn.softmax(jnp.where(mask_KS, score_BNKS, -jnp.inf))
+        weights_BNKS = named.softmax(jnp.where(mask_KS, score_BNKS, -jnp.inf))
         # The heads share their values, so averaging the weights first gives the average of the heads' outputs.
         weights_BKS = weights_BNKS.mean(1)
         read_BKH = jnp.einsum("BKS,BSH->BKH", weights_BKS, value_BSH)

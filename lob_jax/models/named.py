@@ -34,3 +34,30 @@ def gelu(x_BTF: jax.Array) -> jax.Array:
 def gelu_by_tanh(x_BTF: jax.Array) -> jax.Array:
     """Return the approximation of `gelu` by tanh (Hendrycks and Gimpel, 2016)."""
     return jax.nn.gelu(x_BTF, approximate=True)
+
+
+@jax.jit
+def lstm(
+    x_BTD: jax.Array,
+    hidden_BU: jax.Array,
+    cell_BU: jax.Array,
+    kernel_DG: jax.Array,
+    recurrent_UG: jax.Array,
+    bias_G: jax.Array,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return the outputs [B, T, U] of a long short-term memory, the last output and the last cell.
+
+    Hochreiter and Schmidhuber (1997), with the forget gate of Gers et al. (2000). The gates are joined in ONNX's order:
+    input, output, forget, cell.
+    """
+
+    def step(state: tuple[jax.Array, jax.Array], x_BD: jax.Array) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+        hidden_BU, cell_BU = state
+        gates = jnp.split(x_BD @ kernel_DG + hidden_BU @ recurrent_UG + bias_G, 4, axis=-1)
+        enter_BU, leave_BU, keep_BU = (jax.nn.sigmoid(gate) for gate in gates[:3])
+        cell_BU = keep_BU * cell_BU + enter_BU * jnp.tanh(gates[3])
+        hidden_BU = leave_BU * jnp.tanh(cell_BU)
+        return (hidden_BU, cell_BU), hidden_BU
+
+    (hidden_BU, cell_BU), outputs_TBU = jax.lax.scan(step, (hidden_BU, cell_BU), x_BTD.swapaxes(0, 1))
+    return outputs_TBU.swapaxes(0, 1), hidden_BU, cell_BU

@@ -40,6 +40,7 @@ LEAVINGS = {
     "audit.json": "whether a test event has shaped the run, check by check",
     "forecast.json": "how well a forecaster predicts the direction of the mid price, with baselines",
     "forecast.safetensors": "its parameters, of the seed that validated best",
+    "forecast.onnx": "the same forecaster as a graph for ONNX Runtime",
     "score.json": "how close generated flow is to real flow, by every score",
     "generated": "new events, one folder per call: each path, and their forecast as JSON and PNG",
     "report.html": "everything of this folder in one page, with figures",

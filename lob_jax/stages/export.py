@@ -28,13 +28,7 @@ def export(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     try:
         from lob_jax.runs.export import export_run
     except ImportError as error:
-        raise InputError(
-            "an export needs ONNX and ONNX Runtime, which are not installed",
-            where="--mode=export",
-            expected="an installation with the extra [export]",
-            was=error,
-            remedy='pip install -e ".[export]"',
-        ) from error
+        raise without_onnx("--mode=export", error) from error
     run = trained_run(config, workdir)
     with waiting("writing graphs, comparing them with the model and measuring them", usually=USUALLY):
         exported = export_run(run, workdir / settings.name, settings)
@@ -43,6 +37,17 @@ def export(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         show(precision_table(exported.graphs))
         console.print(f"the smallest within 1 % of float32's bits: {exported.graphs.chosen}")
     console.print(f"written to {exported.bundle.folder}, fingerprint {exported.bundle.fingerprint}")
+
+
+def without_onnx(where: str, error: ImportError) -> InputError:
+    """Return the error for an installation that cannot write graphs."""
+    return InputError(
+        "an export needs ONNX and ONNX Runtime, which are not installed",
+        where=where,
+        expected="an installation with the extra [export]",
+        was=error,
+        remedy='pip install -e ".[export]"',
+    )
 
 
 def parity_table(exported: "Exported") -> Table:

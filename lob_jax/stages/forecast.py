@@ -22,6 +22,7 @@ from lob_jax.forecasting.volatility import volatility_report, volatility_table
 from lob_jax.runs.workdir import write_json
 from lob_jax.settings import expanded
 from lob_jax.stages.data import prepare
+from lob_jax.stages.export import without_onnx
 from lob_jax.training.run.weights import save_weights
 
 
@@ -29,6 +30,7 @@ def forecast(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """Prepare if necessary, train the forecaster that the configuration names, and test it next to simple baselines."""
     if config.data.path and config.data.feed == "auto" and is_fi2010(_path(config)):
         return forecast_fi2010(config, workdir)
+    _check_onnx(config)
     section, layout = config.forecast, sections.forecast_layout(config)
     check_forecast_embargo(config.data.embargo_events, layout)
     prepare(config, workdir)
@@ -47,11 +49,12 @@ def forecast(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         "quantiles": quantile_report(splits, trained, shape.quantiles),
         "volatility": volatility_report(splits.train, splits.test, block_events=section.block_events),
     }
-    _write(workdir, result, trained, scaling=splits.train.scaling.plain())
+    _write(config, workdir, result, trained, scaling=splits.train.scaling.plain())
 
 
 def forecast_fi2010(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     """Train the forecaster on FI-2010 and test it, by the benchmark's protocol that the configuration names."""
+    _check_onnx(config)
     section, layout = config.forecast, sections.forecast_layout(config)
     check_for_snapshots(layout, model=section.model)
     files = find_files(_path(config), protocol=section.protocol)
@@ -66,7 +69,7 @@ def forecast_fi2010(config: ml_collections.ConfigDict, workdir: pathlib.Path) ->
     found = benchmark(folds, files, model=section.model, protocol=section.protocol, block_events=section.block_events)
     last = folds[-1]
     result = {**_of_model(shape, [one for fold in folds for one in fold.trained]), **found}
-    _write(workdir, result, last.trained, scaling=last.splits.train.scaling.plain())
+    _write(config, workdir, result, last.trained, scaling=last.splits.train.scaling.plain())
 
 
 def _path(config: ml_collections.ConfigDict) -> pathlib.Path:
@@ -101,14 +104,33 @@ def _of_model(shape: ForecastConfig, trained: Sequence[Trained]) -> dict[str, An
     }
 
 
+def _check_onnx(config: ml_collections.ConfigDict) -> None:
+    """Refuse to train for a graph that cannot be written."""
+    if config.forecast.onnx:
+        try:
+            import lob_jax.forecasting.export  # noqa: F401
+        except ImportError as error:
+            raise without_onnx("config.forecast.onnx", error) from error
+
+
 def _write(
-    workdir: pathlib.Path, result: dict[str, Any], trained: Sequence[Trained], *, scaling: dict[str, Any]
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    result: dict[str, Any],
+    trained: Sequence[Trained],
+    *,
+    scaling: dict[str, Any],
 ) -> None:
-    """Write the scores and the parameters of the best seed, and show the table."""
+    """Write the scores, the parameters of the best seed and, if it is wanted, their graph, and show the table."""
     write_json(workdir / "forecast.json", result)
     best = min(trained, key=lambda one: one.fit.validation_loss).fit
     about = {"forecaster": result["model"], "scaling": scaling, "step": best.step}
     save_weights(workdir / "forecast.safetensors", best.params, about=about)
+    if config.forecast.onnx:
+        from lob_jax.forecasting.export import GRAPH, export_forecaster
+
+        difference = export_forecaster(workdir)
+        console.print(f"written to {workdir / GRAPH}; it differs from the forecaster by {difference:.1e} at most")
     show(table(result))
     if "volatility" in result:
         show(volatility_table(result["volatility"], result["horizons"]))

@@ -101,6 +101,7 @@ def test_base_is_what_the_architecture_says():
         ("forecast.seeds", 0),
         ("forecast.steps", 0),
         ("forecast.block_events", 99),
+        ("forecast.onnx", True),  # of the transformer
         ("sweep.startup_trials", -1),
         ("sweep.pruner", "luck"),
         ("sweep.warmup_validations", -1),

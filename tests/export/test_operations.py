@@ -28,6 +28,7 @@ TOLERANCE = 1e-6
 RANDOM = np.random.default_rng(0)
 WEIGHT_DEH = RANDOM.standard_normal((6, 2, 3)).astype(np.float32)
 TABLE_RD = RANDOM.standard_normal((7, 3)).astype(np.float32)
+LSTM = tuple(RANDOM.standard_normal(shape).astype(np.float32) for shape in ((4, 12), (3, 12), 12))
 MORE_THAN_16_BITS = np.arange(-40_000, 40_000, 1_337, np.int32)
 
 
@@ -594,6 +595,76 @@ def gathered(x, i, *, offset, collapsed, map, sizes):
     return lax.gather(x, i, numbers, sizes, mode="clip")
 
 
+def convolved(value, kernel, letters="NHWC", **how):
+    """Return a convolution over two axes, with a plain window unless it is said."""
+    how = {"window_strides": (1, 1), "padding": "VALID"} | how
+    return lax.conv_general_dilated(value, kernel, dimension_numbers=(letters, "HWIO", letters), **how)
+
+
+def greatest(x, sizes, **how):
+    """Return the greatest element of each window."""
+    how = {"window_strides": (1,) * x.ndim, "padding": "VALID"} | how
+    return lax.reduce_window(x, -jnp.inf, lax.max, sizes, **how)
+
+
+IMAGE, KERNEL_HWIO = "float32 b 7 9 4", RANDOM.standard_normal((2, 3, 4, 6)).astype(np.float32)
+CONVOLVED: dict = {
+    "plain": {},
+    "to the same size": {"padding": "SAME"},
+    "padded unevenly": {"padding": ((0, 1), (3, 0))},
+    "in strides": {"window_strides": (2, 3)},
+    "with gaps": {"rhs_dilation": (3, 2), "padding": ((1, 2), (0, 1))},
+    "with features last but one": {"letters": "NHCW"},
+    "with all of it": {"window_strides": (3, 2), "rhs_dilation": (2, 1), "padding": ((2, 0), (0, 3))},
+}
+WINDOWS = [
+    *(
+        Case(
+            f"convolution, {name}",
+            lambda w, x, how=how: convolved(x.swapaxes(2, 3) if "letters" in how else x, w, **how),
+            (IMAGE,),
+            (KERNEL_HWIO,),
+            tolerance=1e-5,
+            made=("Conv",),
+        )
+        for name, how in CONVOLVED.items()
+    ),
+    Case(
+        "convolution in groups",
+        lambda w, x: convolved(x, w[:, :, :2], feature_group_count=2),
+        (IMAGE,),
+        (KERNEL_HWIO,),
+        opset=24,
+        tolerance=1e-5,
+    ),
+    Case("convolution by computed numbers", convolved, (IMAGE, "float32 2 3 4 6"), tolerance=1e-5),
+    Case(
+        "convolution along a symbolic axis",
+        lambda x, y: lax.conv(x, y, (1,), "SAME") + x[:, :2] + lax.conv(x, y, (1,), [(2, 1)])[:, :, 1:],
+        ("float32 b 4 t", "float32 2 4 3"),
+        tolerance=1e-5,
+    ),
+    Case(
+        "convolution in strides along a symbolic axis",
+        lambda x, y: jnp.tanh(lax.conv(x, y, (2,), [(1, 1)])).sum(1),
+        ("float32 b 4 t", "float32 2 4 3"),
+        tolerance=1e-5,
+    ),
+    Case(
+        "greatest of windows",
+        lambda x: (greatest(x, (1, 3, 1, 1), padding="SAME"), greatest(x, (1, 2, 3, 1), window_strides=(1, 2, 3, 1))),
+        (IMAGE,),
+        made=("MaxPool",),
+    ),
+    Case(
+        "greatest of windows with gaps",
+        lambda x: greatest(x, (1, 1, 3, 1), window_dilation=(1, 1, 2, 1)),
+        (IMAGE,),
+        opset=24,
+    ),
+    Case("greatest of windows of a symbolic axis", lambda x: greatest(x, (1, 2, 1)) - x[:, 1:], (X,)),
+    Case("greatest of windows of batches", lambda x: greatest(x, (2, 1, 1), window_strides=(2, 1, 1)), (X,)),
+]
 NAMED = [
     *(
         Case(f"{function.__name__} by version {opset}", function, (WIDE,), opset=opset, made=made)
@@ -619,11 +690,36 @@ NAMED = [
         tolerance=1e-5,
         made=("LayerNormalization",),
     ),
+    Case(
+        "norms of several scales",
+        lambda scale, bias, x: jax.vmap(named.layer_norm, (1, 0, 0), 1)(x, scale, bias),
+        ("float32 b 3 4",),
+        (TABLE_RD[:3, :1] + np.ones(4, np.float32), TABLE_RD[:3, :1] + np.arange(4, dtype=np.float32)),
+        tolerance=1e-5,
+        made=("-LayerNormalization",),
+    ),
+    *(
+        Case(
+            f"recurrent layer from {name}",
+            lambda kernel, recurrent, bias, x, *states, start=start: named.lstm(
+                x, *(start(x, states)), kernel, recurrent, bias
+            ),
+            inputs,
+            LSTM,
+            opset=24 if name == "nothing" else 18,
+            tolerance=1e-5,
+            made=("LSTM", "-Tanh"),
+        )
+        for name, start, inputs in (
+            ("states", lambda x, states: states, ("float32 b 6 4", "float32 b 3", "float32 b 3")),
+            ("nothing", lambda x, states: [jnp.zeros((x.shape[0], 3))] * 2, ("float32 b 6 4",)),
+        )
+    ),
     Case("norm of nearly equal numbers", lambda x: named.layer_norm(x * 1e-3, jnp.ones(4), jnp.zeros(4)), (X,)),
     Case("softmax of a broadcast", lambda x: named.softmax(jnp.broadcast_to(x, (3, 4))), ("float32 4",)),
     Case("a function of two shapes", lambda x: named.gelu(named.gelu(x[..., :2])) + named.gelu(x)[..., 2:], (X,)),
 ]
-CASES = [*NAMED, *ELEMENTWISE, *INTEGERS, *SHAPES, *PRODUCTS, *REDUCTIONS, *INDEXING]
+CASES = [*NAMED, *ELEMENTWISE, *INTEGERS, *SHAPES, *PRODUCTS, *REDUCTIONS, *INDEXING, *WINDOWS]
 
 
 @pytest.mark.parametrize("case", CASES, ids=repr)
@@ -706,9 +802,7 @@ REFUSED = {
     "stablehlo.sort": Case("sort", lambda x: jnp.sort(x), (X,)),
     "stablehlo.fft": Case("fft", lambda x: jnp.fft.rfft(x).real, (X,)),
     "stablehlo.while": Case("while", lambda x: lax.fori_loop(0, 3, lambda _, y: y * 2, x), (X,)),
-    "stablehlo.convolution": Case(
-        "convolution", lambda x, y: lax.conv(x, y, (1,), "SAME"), ("float32 b 4 9", "float32 2 4 3")
-    ),
+    "stablehlo.popcnt": Case("bits that are set", lax.population_count, (I,)),
 }
 
 
@@ -739,6 +833,34 @@ RESTRICTED = {
         "moving sum",
         lambda x: lax.reduce_window(x, np.float32(0), lax.add, (1, 2), (1, 1), ((0, 0), (1, 0))),
         ("float32 b 4",),
+    ),
+    "it reduces windows by multiply": Case(
+        "moving product",
+        lambda x: lax.reduce_window(x, np.float32(1), lax.mul, (1, 2), (1, 1), "VALID"),
+        ("float32 b 4",),
+    ),
+    "the greatest is found of floats": Case(
+        "integers in windows",
+        lambda x: lax.reduce_window(x, np.int32(-(2**31)), lax.max, (1, 2, 1), (1, 1, 1), "VALID"),
+        (I,),
+    ),
+    "the greatest is found of floats alone, and from": Case(
+        "windows and a number",
+        lambda x: lax.reduce_window(x, np.float32(0), lax.max, (1, 2, 1), (1, 1, 1), "VALID"),
+        (X,),
+    ),
+    "its windows slide along all axes but one": Case(
+        "windows of a row", lambda x: greatest(x, (1, 2)), ("float32 b 4",)
+    ),
+    "it spreads the elements of its operand": Case(
+        "transposed convolution",
+        lambda x, w: convolved(x, w, lhs_dilation=(2, 1), padding=((0, 0), (0, 0))),
+        (IMAGE, "float32 2 3 4 6"),
+    ),
+    "it is not a plain convolution": Case(
+        "convolution of batches",
+        lambda x, w: convolved(x, w, batch_group_count=2),
+        ("float32 4 7 9 4", "float32 2 3 4 6"),
     ),
     "it scatters windows": Case(
         "windows", scattered_windows, ("float32 9", "float32 3 2", np.array([[0], [3], [5]], np.int32))

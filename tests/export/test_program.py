@@ -10,7 +10,7 @@ import pytest
 from lob_jax.export import program
 from lob_jax.export.decoder import session
 from lob_jax.export.graphs import step_graph
-from tests.export.small_models import QUICKLY, expected, inputs_of, lively, small
+from tests.export.bundled_models import QUICKLY, expected, inputs_of, lively, small
 
 PLAIN = dict.fromkeys(("pointer", "latest_tokens", "token_parts", "queue_state"), False) | {"vocab_size": 80}
 SCANNED = small("multi_scale", scan_layers=True, positions="rotary", digits_rank=0, **PLAIN)
@@ -58,7 +58,8 @@ def test_a_window_that_is_longer_than_the_model_is_refused():
 
 def test_weights_are_exported_in_float32_and_dropout_is_not():
     model = small("tiny", dtype="bfloat16", dropout=0.3, remat="full", scan_layers=True)
-    assert program.exportable(model) == small("tiny", dtype="float32", dropout=0.0, remat="none", scan_layers=False)
+    exact = {"dtype": "float32", "dropout": 0.0, "remat": "none", "scan_layers": False}
+    assert program.exportable(model) == small("tiny", attention={"backend": "xla"}, **exact)
     half = jax.tree.map(lambda leaf: leaf.astype(jax.numpy.bfloat16), params())
     assert {leaf.dtype for leaf in jax.tree.leaves(program.parameters(half, SCANNED))} == {np.dtype("float32")}
 

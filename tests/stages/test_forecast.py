@@ -38,6 +38,7 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize("model", FORECASTERS)
 def test_a_forecaster_is_trained_and_tested_from_a_configuration(model, folder, capsys):
     config = settings(model)
+    config.forecast.onnx = model != "transformer"
     assert run("forecast", config, workdir=folder) is None
     result = json.loads((folder / "forecast.json").read_text())
     assert list(result["scores"]) == ["majority", "lean", model]
@@ -67,6 +68,7 @@ def test_a_forecaster_is_trained_and_tested_from_a_configuration(model, folder, 
     printed = capsys.readouterr().out
     assert max(len(line) for line in printed.splitlines() if "│" in line) <= 100
     assert "HAR" in printed and "Cohen's kappa" in printed and "macro F1" in printed
+    assert ("forecast.onnx" in printed) == config.forecast.onnx
     assert "lean" in printed and "seed 1: best validation loss" in printed
 
 
@@ -80,7 +82,8 @@ def of_fi2010(path, **changes):
 
 def test_fi2010_is_trained_and_tested_by_its_days(tmp_path, capsys):
     write_set(tmp_path / "set", count=90)
-    run("forecast", of_fi2010(tmp_path / "set", horizons=(10, 20, 30, 50, 100)), workdir=tmp_path / "run")
+    config = of_fi2010(tmp_path / "set", horizons=(10, 20, 30, 50, 100), onnx=True)
+    run("forecast", config, workdir=tmp_path / "run")
     result = json.loads((tmp_path / "run" / "forecast.json").read_text())
     assert result["dataset"] == {"name": "FI-2010", "set": "NoAuction_ZScore", "protocol": "days"}
     assert list(result["scores"]) == ["majority", "last label", "linear"]
@@ -96,7 +99,8 @@ def test_fi2010_is_trained_and_tested_by_its_days(tmp_path, capsys):
     assert len(about["scaling"]["book_mean"]) == 16
     printed = capsys.readouterr().out
     assert max(len(line) for line in printed.splitlines() if "│" in line) <= 100
-    assert "last label" in printed and "weighted F1" in printed
+    assert "last label" in printed and "weighted F1" in printed and "forecast.onnx" in printed
+    assert (tmp_path / "run" / "forecast.onnx").exists()
 
 
 @pytest.mark.slow
@@ -144,4 +148,5 @@ def test_the_sections_of_a_configuration_become_dataclasses():
     layout = sections.forecast_layout(config)
     assert (layout.history, layout.context, layout.time_buckets, layout.reach) == (20, 64, 288, 25)
     known = {*dataclasses.asdict(shape), *dataclasses.asdict(sections.fit_config(config))} - {"instruments"}
-    assert set(config.forecast) == known | {"stride", "seeds", "block_events"} | {"smoothing", "threshold", "protocol"}
+    others = {"stride", "seeds", "block_events", "smoothing", "threshold", "protocol", "onnx"}
+    assert set(config.forecast) == known | others

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jax.extend.mlir import ir
 from jax.extend.mlir.dialects import stablehlo
 
 from lob_jax.export.graph.builder import Builder, Value, tensor
@@ -34,8 +33,8 @@ def dot_general(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
     ]
     dims = (*(left.dims[k] for k in batch[0] + free[0]), *(right.dims[k] for k in free[1]))
     if len(summed[0]) == 1 and (len(free[0]) == 1 or not batch[0]) and len(free[1]) == 1:
-        columns = _arranged(graph, right, batch[1] + summed[1] + free[1])
-        name = graph.emit("MatMul", _arranged(graph, left, batch[0] + free[0] + summed[0]), columns)
+        columns = arranged(graph, right, batch[1] + summed[1] + free[1])
+        name = graph.emit("MatMul", arranged(graph, left, batch[0] + free[0] + summed[0]), columns)
     elif not batch[0] and right.constant is not None and right.is_whole:
         return _product_with_weights(graph, (left, right), summed, free)
     else:
@@ -45,7 +44,7 @@ def dot_general(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
     return wrapped(graph, tensor(dtype, dims, name if dtype == left.dtype else graph.cast(name, dtype)))
 
 
-def _arranged(graph: Builder, value: Value, order: list[int]) -> str:
+def arranged(graph: Builder, value: Value, order: list[int]) -> str:
     """Return the name of a tensor with the axes in another order; weights are written in that order."""
     if order == list(range(value.rank)):
         return graph.whole(value)
@@ -66,7 +65,7 @@ def _product_with_weights(
     inner = int(np.prod([right.constant.shape[k] for k in summed[1]]))
     name = None if right.name is None else f"{right.name}:matrix"
     weights = graph.initializer(np.ascontiguousarray(matrix.reshape(inner, -1)), name)
-    rows = tensor(left.dtype, [left.dims[k] for k in free[0] + summed[0]], _arranged(graph, left, free[0] + summed[0]))
+    rows = tensor(left.dtype, [left.dims[k] for k in free[0] + summed[0]], arranged(graph, left, free[0] + summed[0]))
     flat = reshaped(graph, rows, (*(left.dims[k] for k in free[0]), inner))
     columns = [right.dims[k] for k in free[1]]
     product = tensor(
@@ -104,13 +103,13 @@ def reduce(graph: Builder, op: Any, operands: Sequence[Value]) -> Value | Sequen
     if len(body) != 2 or body[0] not in table:
         raise refused(op, f"it reduces by {', '.join(body[:-1])}")
     found = _reduced(graph, table[body[0]], value, axes) if axes else value
-    if start.constant is not None and _is_neutral(body[0], start.constant.item(), value.dtype):
+    if start.constant is not None and is_neutral(body[0], start.constant.item(), value.dtype):
         return found
     start = Value(start.dtype, found.dims, (), graph.name(start))
     return two(graph, body[0], found, start)
 
 
-def _is_neutral(name: str, number: float, dtype: str) -> bool:
+def is_neutral(name: str, number: float, dtype: str) -> bool:
     """Return whether a reduction that starts from a number is as one that starts from nothing."""
     if dtype == "i1" or name in ("add", "multiply"):
         return number == (name in ("and", "minimum", "multiply"))
@@ -151,17 +150,3 @@ def _place_of_greatest(graph: Builder, op: Any, value: Value, axes: list[int]) -
         narrowed(graph, most, value.dtype),
         tensor(dtype, dims, place if dtype == "i64" else graph.cast(place, dtype)),
     )
-
-
-@operation("stablehlo.reduce_window")
-def running_sum(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
-    value, body = operands[0], [short_name(inner) for inner in op.regions[0].blocks[0].operations]
-    window = numbers_of(op, "window_dimensions")
-    along = [axis for axis, size in enumerate(window) if size != 1]
-    padding = np.array(ir.DenseElementsAttr(op.attributes["padding"])).reshape(-1, 2).tolist()
-    all_before = len(along) == 1 and window[along[0]] == value.dims[along[0]]
-    if body != ["add", "return"] or not all_before or padding[along[0]] != [window[along[0]] - 1, 0]:
-        raise refused(op, "only a running sum along one axis is written")
-    wide = widened(graph, value)
-    name = graph.emit("CumSum", graph.whole(wide), graph.scalar(along[0], "i64"))
-    return narrowed(graph, wrapped(graph, tensor(wide.dtype, value.dims, name)), value.dtype)

@@ -10,7 +10,7 @@ from jax.extend import mlir
 from jax.extend.mlir import ir
 from jax.extend.mlir.passmanager import PassManager
 
-from lob_jax.export.graph import elementwise, indexing, products, shapes  # noqa: F401 - they register operations
+from lob_jax.export.graph import elementwise, indexing, products, shapes, windows  # noqa: F401 - they register operations
 from lob_jax.export.graph.builder import STORED, Builder, Dim, Value, tensor
 from lob_jax.export.graph.named import as_one_node
 from lob_jax.export.graph.operations import COMPOSITE, OPERATIONS, dtype_of, name_of, operation, refused, short_name
@@ -67,7 +67,7 @@ class Translator:
         if name == "func.call":
             function = ir.FlatSymbolRefAttr(op.attributes["callee"]).value
             one = as_one_node(self.graph, function, operands)
-            return self.call(function, operands) if one is None else [one]
+            return self.call(function, operands) if one is None else one
         if name == "stablehlo.custom_call" and _target(op) in IGNORED:
             return []
         if op.operation.name == COMPOSITE and name not in OPERATIONS:

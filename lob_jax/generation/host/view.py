@@ -13,7 +13,7 @@ from lob_jax.jit import inner
 from lob_jax.tokens.sets.limits import EXECUTE, Rules
 
 KEY_0, KEY_1, FRESH, FLIP = (int(Number[name]) for name in ("KEY_0", "KEY_1", "FRESH", "FLIP"))
-_SHOWN_SIDE, _SHOWN_PRICE, _SHOWN_LOTS, _SHOWN_BEFORE, _, _ = (int(column) for column in Shown)
+_SHOWN_SIDE, _SHOWN_PRICE, _SHOWN_LOTS, _SHOWN_REMEMBERED, _, _ = (int(column) for column in Shown)
 _REVEALS = 2**32 - 1  # folded into a path's key, see `lob_jax.generation.device.out_of_view`
 
 
@@ -59,7 +59,7 @@ def reveal(
     """
     sign = 1 - 2 * s
     if lots_M[0] > 0:
-        shown[_SHOWN_PRICE], shown[_SHOWN_LOTS], shown[_SHOWN_BEFORE] = price_M[0], lots_M[0], 1
+        shown[_SHOWN_PRICE], shown[_SHOWN_LOTS], shown[_SHOWN_REMEMBERED] = price_M[0], lots_M[0], 1
         for at in range(1, len(price_M)):
             price_M[at - 1], lots_M[at - 1] = price_M[at], lots_M[at]
         lots_M[-1] = 0
@@ -69,7 +69,7 @@ def reveal(
         found = last - sign * reveals.ticks[s, pair] * rules.tick
         if not rules.signed and found < rules.tick:
             return False
-        shown[_SHOWN_PRICE], shown[_SHOWN_LOTS], shown[_SHOWN_BEFORE] = found, reveals.lots[s, pair], 0
+        shown[_SHOWN_PRICE], shown[_SHOWN_LOTS], shown[_SHOWN_REMEMBERED] = found, reveals.lots[s, pair], 0
     else:
         return False
     shown[_SHOWN_SIDE] = sign
