@@ -260,9 +260,8 @@ def _check_results(config: ml_collections.ConfigDict) -> None:
         section, key = name.split(".")
         _require_count(config, section, key)
     _require_count(config, "evaluate", "direction_events", least=0)
-    for section, key in (("overfit", "target"), ("find_lr", "lowest")):
-        value = config[section][key]
-        _require(value > 0, f"{section}.{key}", expected="a number above 0", was=value, remedy="raise it")
+    for name, value in {"overfit.target": config.overfit.target, "find_lr.lowest": config.find_lr.lowest}.items():
+        _require(value > 0, name, expected="a number above 0", was=value, remedy="raise it")
     orders = config.evaluate.ngram_orders
     _require(
         len(orders) > 0 and all(1 <= order <= MOST_ORDER for order in orders),

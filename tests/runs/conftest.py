@@ -5,6 +5,8 @@ from typing import NamedTuple
 import pytest
 
 import lob_jax
+from lob_jax.export.config import ExportConfig
+from lob_jax.runs.export import export_run
 
 SMALL = {
     "data.synthetic_days": 1,
@@ -30,6 +32,7 @@ SMALL = {
     "generate.events": 12,
     "generate.paths": 3,
 }
+EXPORT = ExportConfig(formats=("onnx", "stablehlo"), precisions=("int8", "int4"), opset=18, windows=4, name="bundle")
 
 
 class Trained(NamedTuple):
@@ -56,3 +59,8 @@ def run(trained):
 @pytest.fixture(scope="session")
 def day():
     return lob_jax.load_incremental_data(events=400, seed=5)
+
+
+@pytest.fixture(scope="session")
+def exported(run, tmp_path_factory):
+    return export_run(run, tmp_path_factory.mktemp("exported") / "bundle", EXPORT)

@@ -17,13 +17,7 @@ from lob_jax.export.parity import TOLERANCE, compared, forward_logits, model_log
 from lob_jax.export.stablehlo import load_program
 from lob_jax.models.masking import make_masks
 from lob_jax.runs.export import FINGERPRINT_KEY, Measured, export_run, smallest_close, validation_windows
-
-SETTINGS = ExportConfig(formats=("onnx", "stablehlo"), precisions=("int8", "int4"), opset=18, windows=4, name="bundle")
-
-
-@pytest.fixture(scope="module")
-def exported(run, tmp_path_factory):
-    return export_run(run, tmp_path_factory.mktemp("exported") / "bundle", SETTINGS)
+from tests.runs.conftest import EXPORT
 
 
 def test_the_bundle_has_both_graphs_in_every_precision(run, exported):
@@ -48,7 +42,7 @@ def test_graphs_agree_with_the_model_on_random_and_real_tokens(run, exported):
 
 
 def test_bits_are_those_that_the_model_has_on_the_same_windows(run, exported):
-    batch = validation_windows(run, SETTINGS.windows)
+    batch = validation_windows(run, EXPORT.windows)
     masks = make_masks(run.tokenizer.grammar, training_escapes(load_manifest(run.workdir / "records")))
     rules = Rules(run.tokenizer.grammar, masks, run.model.mask)
     scores = score_windows(model_network(run.model), run.params, [batch], rules=rules)
@@ -92,7 +86,7 @@ def test_a_taken_folder_is_refused_before_any_work(run, tmp_path, monkeypatch):
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match="taken"):
-        export_run(run, tmp_path / "bundle", SETTINGS)
+        export_run(run, tmp_path / "bundle", EXPORT)
     assert (tmp_path / "bundle" / "mine.txt").read_text() == "mine"
 
 

@@ -12,10 +12,8 @@ import pytest
 
 import lob_jax
 from lob_jax.errors import InputError
-from lob_jax.export.config import ExportConfig
 from lob_jax.export.generate import open_decoder, recommended
 from lob_jax.generation.settings import SamplingConfig, Truncation
-from lob_jax.runs.export import export_run
 from lob_jax.runs.exported import continue_day, prompt_for, sampling_of
 from lob_jax.runs.generation import check_day, configured_sampling, generate
 from lob_jax.runs.load import open_run
@@ -44,9 +42,8 @@ print(json.dumps([path.events.price.tolist() for path in paths]))
 
 
 @pytest.fixture(scope="module")
-def bundle(run, tmp_path_factory):
-    settings = ExportConfig(formats=("onnx",), precisions=("int8",), opset=18, windows=2, name="bundle")
-    return export_run(run, tmp_path_factory.mktemp("bundles") / "bundle", settings).bundle
+def bundle(exported):
+    return exported.bundle
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +90,7 @@ def test_the_onnx_backend_of_a_run_gives_the_events_of_jax(run, trained, day, by
     assert all(equal(one, other) for one, other in zip(by_onnx, by_jax, strict=True))
 
 
+@pytest.mark.slow
 def test_integer_weights_are_drawn_from_in_onnx_runtime(run, trained, day):
     config = run.config.copy_and_resolve_references()
     with config.unlocked():
@@ -107,9 +105,9 @@ def test_integer_weights_are_drawn_from_in_onnx_runtime(run, trained, day):
 
 def test_a_precision_that_a_bundle_lacks_is_refused(bundle):
     with pytest.raises(InputError, match="no such graph") as refused:
-        open_decoder(bundle, precision="int4")
+        open_decoder(bundle, precision="int8_blocks")
     assert "step_int8" in refused.value.expected
-    assert recommended({}) == "float32" and recommended(bundle.card) in ("float32", "int8")
+    assert recommended({}) == "float32" and recommended(bundle.card) in ("float32", "int8", "int4")
 
 
 def test_a_day_of_another_instrument_is_refused(bundle, day):
