@@ -41,7 +41,7 @@ def refused(op: Any, why: str) -> InputError:
     return InputError(
         f"{op.operation.name} cannot be written as ONNX: {why}",
         where=text if len(text) <= 300 else f"{text[:300]} ...",
-        expected="the operations of transformers, see lob_jax/export/graph",
+        expected="the operations of transformers and forecasters, see lob_jax/export/graph",
         was=op.operation.name,
         remedy="export the program as StableHLO, which holds any operation, or change the model",
     )
