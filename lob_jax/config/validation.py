@@ -33,8 +33,7 @@ from lob_jax.tokens.registry import tokenizer_class
 from lob_jax.tokens.tokenizer import Ability
 from lob_jax.training.step.objective import OBJECTIVES
 
-FORMATS = ("lobster", "hftbacktest", "parquet")
-PRUNERS = ("median", "hyperband", "none")
+FORMATS, PRUNERS = ("lobster", "hftbacktest", "parquet"), ("median", "hyperband", "none")
 OF_FILES = ("tick", "lot", "columns", "time_zone")  # keys of data that do not apply to the simulator
 MOST = 10**9  # the default upper limit of a count
 MOST_OF = {
