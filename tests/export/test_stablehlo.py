@@ -86,6 +86,7 @@ def test_it_says_how_it_is_called(written, loaded):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_other_kinds_are_exported_for_one_length(name, tmp_path):
     model, path = KINDS[name], tmp_path / "forward.stablehlo"

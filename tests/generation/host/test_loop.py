@@ -61,6 +61,7 @@ def params():
     return lively(MODEL)
 
 
+@pytest.mark.slow
 def test_paths_that_outgrow_their_context_are_those_of_the_device_and_valid(params):
     found, decoder = on_both(params, prompt())
     assert_valid(found)

@@ -45,6 +45,7 @@ def both(tokenizer, prompts, sampling=ENDLESS, model=MODEL, **how):
     return host
 
 
+@pytest.mark.slow
 def test_along_exact_tokens_of_a_windowed_book():
     bias_V = bias_of(MODEL, TOKENIZER)
     bias_V[v.CONTINUATION : v.SIZE] = 4  # further digits, also of gaps that are rounded
