@@ -8,7 +8,7 @@ import ml_collections
 
 from lob_jax.config.search_space import Space, parse_space
 from lob_jax.errors import InputError
-from lob_jax.export.config import PRECISIONS, ExportConfig
+from lob_jax.export.config import PLAIN, PRECISIONS, ExportConfig
 from lob_jax.forecasting.config import ForecastConfig
 from lob_jax.forecasting.examples import ForecastLayout
 from lob_jax.forecasting.fit import FitConfig
@@ -117,12 +117,10 @@ def generation_backend(config: ml_collections.ConfigDict) -> str:
     for key, choices in (("backend", BACKENDS), ("precision", PRECISIONS)):
         if section[key] not in choices:
             raise _refused(f"generate.{key}", " | ".join(choices), section[key], "choose one of these")
-    if section.backend == "jax" and section.precision != PRECISIONS[0]:
+    if section.backend == "jax" and section.precision != PLAIN:
         remedy = "leave out one of the two: integer weights are those of an exported graph"
-        raise _refused(
-            "generate.precision", f"{PRECISIONS[0]}, since generate.backend is jax", section.precision, remedy
-        )
-    return ("jax" if section.precision == PRECISIONS[0] else "onnx") if section.backend == "auto" else section.backend
+        raise _refused("generate.precision", f"{PLAIN}, since generate.backend is jax", section.precision, remedy)
+    return ("jax" if section.precision == PLAIN else "onnx") if section.backend == "auto" else section.backend
 
 
 def _refused(key: str, expected: str, was: object, remedy: str) -> InputError:

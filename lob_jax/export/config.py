@@ -4,10 +4,16 @@ import dataclasses
 
 from lob_jax.errors import InputError
 
-PRECISIONS = ("float32", "int8", "int8_blocks", "int4")  # float32 is always written, see `quantize.PRECISIONS`
+PLAIN = "float32"
+PRECISIONS = (PLAIN, "int8", "int8_blocks", "int4")  # float32 is always written, see `quantize.PRECISIONS`
 OPSETS = (18, 20, 24)
 FORMATS = ("onnx", "stablehlo", "saved_model")
 NAME = r"letters, digits, _, - and ., not at the start"
+
+
+def role_of(graph: str, precision: str) -> str:
+    """Return the role in a bundle of a graph, "forward" or "step", in a precision."""
+    return graph if precision == PLAIN else f"{graph}_{precision}"
 
 
 @dataclasses.dataclass(frozen=True)

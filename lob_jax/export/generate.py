@@ -5,13 +5,14 @@ from typing import Any
 
 from lob_jax.errors import InputError
 from lob_jax.export.bundle import Bundle
+from lob_jax.export.config import PLAIN, role_of
 from lob_jax.export.decoder import OnnxDecoder
 from lob_jax.generation.generated import Generated
 from lob_jax.generation.host.loop import generate as generate_on_host
 from lob_jax.generation.prompt import Prompt
 from lob_jax.generation.settings import SamplingConfig
 
-STEP, PLAIN = "step", "float32"
+STEP = "step"
 
 
 def open_decoder(bundle: Bundle, *, precision: str = "", threads: int = 0) -> OnnxDecoder:
@@ -26,7 +27,7 @@ def open_decoder(bundle: Bundle, *, precision: str = "", threads: int = 0) -> On
       InputError: the bundle has no such graph.
     """
     precision = precision or recommended(bundle.card)
-    role = STEP if precision == PLAIN else f"{STEP}_{precision}"
+    role = role_of(STEP, precision)
     if role not in bundle.graphs:
         raise InputError(
             "the bundle has no such graph",

@@ -17,6 +17,7 @@ from lob_jax.models.attention.positions import Positions
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.inputs import BY_NAME, SIZES, Role, fields_read
 from lob_jax.models.transformer import LOBTransformer, unstack_layers
+from lob_jax.training.run.weights import flat
 
 BATCH, LENGTH, SLOTS = "batch", "length", "slots"
 PAIRED = "2*pairs"  # a batch in which rows 2b and 2b + 1 are peers
@@ -48,6 +49,11 @@ class Program:
         """Return the names of the weights and inputs that the exported program reads; it drops the others."""
         names = (*self.weights, *self.inputs)
         return tuple(names[place] for place in self.exported.module_kept_var_idx)
+
+    @property
+    def kinds(self) -> tuple[Any, ...]:
+        """Return shape and dtype of each input, in their order, as JAX has them."""
+        return self.exported.in_avals[len(self.weights) :]
 
 
 def any_length(model: ModelConfig) -> bool:
@@ -240,8 +246,6 @@ def make_program(
     exported = jax.export.export(jax.jit(run), platforms=list(platforms))(
         jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), params), specs
     )
-    # JAX passes the leaves of dicts in the order of their keys.
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    weights = {"/".join(entry.key for entry in path): np.asarray(leaf) for path, leaf in leaves}
+    # JAX passes the leaves of dicts in the order of their keys, in which `flat` has them.
     ordered = {name: inputs[name][1] for name in sorted(inputs)}
-    return Program(exported, weights, ordered, tuple(outputs), run, tuple(limits))
+    return Program(exported, flat(params), ordered, tuple(outputs), run, tuple(limits))

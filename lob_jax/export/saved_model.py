@@ -17,6 +17,7 @@ import numpy as np
 
 from lob_jax.errors import InputError
 from lob_jax.export.program import Program
+from lob_jax.training.run.weights import nested
 
 SIGNATURE = "serving_default"  # what TensorFlow Serving calls
 MARK = "saved_model.pb"  # every SavedModel has this file
@@ -64,14 +65,13 @@ def converted(program: Program, sizes: Mapping[str, int] | None = None) -> Any:
     )
 
     def serve(**inputs: Any) -> dict[str, Any]:
-        return dict(zip(program.outputs, convert(_nested(module.weights), inputs), strict=True))
+        return dict(zip(program.outputs, convert(nested(module.weights), inputs), strict=True))
 
     module.serve = tf.function(serve, autograph=False)
-    kinds = program.exported.in_avals[len(program.weights) :]
     module.signature = module.serve.get_concrete_function(
         **{
             name: tf.TensorSpec([size if isinstance(size, int) else None for size in shape], kind.dtype, name=name)
-            for (name, shape), kind in zip(shapes.items(), kinds, strict=True)
+            for (name, shape), kind in zip(shapes.items(), program.kinds, strict=True)
         }
     )
     return module
@@ -99,18 +99,6 @@ def fixed_shapes(program: Program, sizes: Mapping[str, int]) -> dict[str, tuple[
         return math.prod(int(factor) if factor.isdigit() else sizes[factor] for factor in factors)
 
     return {name: tuple(number(size) for size in shape) for name, shape in program.inputs.items()}
-
-
-def _nested(weights: Mapping[str, Any]) -> dict[str, Any]:
-    """Return weights as the nested dict that the model reads."""
-    found: dict[str, Any] = {}
-    for path, weight in weights.items():
-        *folders, last = path.split("/")
-        place = found
-        for folder in folders:
-            place = place.setdefault(folder, {})
-        place[last] = weight
-    return found
 
 
 def save_saved_model(
@@ -159,7 +147,7 @@ def _written(
         module = converted(program, sizes)
         tf.saved_model.save(module, str(partial), signatures={SIGNATURE: module.signature})
         run = tf.saved_model.load(str(partial)).signatures[SIGNATURE]
-        kinds = zip(trial.items(), program.exported.in_avals[len(program.weights) :], strict=True)
+        kinds = zip(trial.items(), program.kinds, strict=True)
         run(**{name: tf.constant(np.zeros(shape, kind.dtype)) for (name, shape), kind in kinds})
     except InputError:  # of the model, such as a length beyond its own
         raise

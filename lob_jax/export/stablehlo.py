@@ -143,8 +143,7 @@ def save_program(path: pathlib.Path, program: Program, *, about: Mapping[str, An
 
 def _inputs(program: Program) -> dict[str, dict[str, Any]]:
     """Return the dtypes and shapes of the inputs, the last arguments of the program."""
-    kinds = program.exported.in_avals[len(program.weights) :]
-    pairs = zip(program.inputs.items(), kinds, strict=True)
+    pairs = zip(program.inputs.items(), program.kinds, strict=True)
     return {name: {"dtype": str(kind.dtype), "shape": list(shape)} for (name, shape), kind in pairs}
 
 

@@ -10,31 +10,27 @@ import jax
 import numpy as np
 import onnx
 
-from lob_jax.data.records.escapes import training_escapes
-from lob_jax.data.records.manifest import load_manifest
-from lob_jax.data.records.records import evenly_spaced
 from lob_jax.errors import InputError
 from lob_jax.evaluation.evaluate import with_places, without_places
-from lob_jax.evaluation.likelihood.scores import Network, Rules, score_windows
+from lob_jax.evaluation.likelihood.scores import Network, score_windows
 from lob_jax.export import graphs, parity, program, quantize
 from lob_jax.export.bundle import VOCABULARY_KEY, Bundle, refuse_taken, write_bundle
-from lob_jax.export.config import ExportConfig
+from lob_jax.export.config import PLAIN, ExportConfig, role_of
 from lob_jax.export.decoder import session
 from lob_jax.export.manifest import GRAPHS, Roles
 from lob_jax.export.saved_model import save_saved_model
 from lob_jax.export.stablehlo import load_program, save_program
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.inputs import Conditioning
-from lob_jax.models.masking import make_masks
 from lob_jax.models.pointer import Features
 from lob_jax.runs.bundle import bundle_parts
 from lob_jax.runs.load import Run
-from lob_jax.runs.training import windows_of
+from lob_jax.runs.scoring import rules_of
+from lob_jax.runs.training import some_windows, windows_of
 
 FINGERPRINT_KEY = "lob_jax.records"  # of a graph's metadata: the hash of the records that the model was trained on
 CLOSE = 0.01  # a precision whose bits per event are within this share of float32's is as good
 REAL_WINDOWS = 2  # that graphs are compared with the model on
-PLAIN = "float32"
 STABLEHLO, SAVED_MODEL = "stablehlo", "saved_model"  # folders in a bundle
 
 
@@ -147,11 +143,10 @@ def make_graphs(run: Run, settings: ExportConfig, about: dict[str, str]) -> Grap
     files: dict[str, onnx.ModelProto] = {}
     measured, expected = {}, None
     for precision in (PLAIN, *(name for name in settings.precisions if name != PLAIN)):
-        suffix = "" if precision == PLAIN else f"_{precision}"
-        forms = {"forward": forward, "step": step}
-        made = {f"{name}{suffix}": quantize.quantized(form, precision) for name, form in forms.items() if form}
+        forms = {role_of("forward", precision): forward, role_of("step", precision): step}
+        made = {role: quantize.quantized(form, precision) for role, form in forms.items() if form}
         files |= made
-        bits, predicted = _scored(run, made[f"forward{suffix}"], batch)
+        bits, predicted = _scored(run, made[role_of("forward", precision)], batch)
         expected = predicted if expected is None else expected
         measured[precision] = _measured(list(made.values())[-1], bits, float((predicted == expected).mean()))
     return Graphs(files, agreed, measured, smallest_close(measured))
@@ -191,8 +186,8 @@ def _write_saved_model(folder: pathlib.Path, run: Run) -> None:
 def validation_windows(run: Run, count: int) -> dict[str, np.ndarray]:
     """Return evenly spaced windows of the validation split, with the sets of tokens if the model's mask has them."""
     beside = without_places(run.beside) if run.model.mask == "none" else with_places(run.beside, run.tokenizer)
-    windows = windows_of(run.config, run.workdir, "validation", beside)
-    if not len(windows):
+    batches = some_windows(windows_of(run.config, run.workdir, "validation", beside), count)
+    if not batches:
         raise InputError(
             "the run has no validation windows to measure its graphs on",
             where=run.workdir / "records",
@@ -200,18 +195,13 @@ def validation_windows(run: Run, count: int) -> dict[str, np.ndarray]:
             was=0,
             remedy="prepare more events",
         )
-    chosen = [windows[index] for index in evenly_spaced(len(windows), min(count, len(windows)))]
-    return {name: np.stack([window[name] for window in chosen]) for name in chosen[0]}
+    return batches[0]
 
 
 def _scored(run: Run, graph: onnx.ModelProto, batch: Mapping[str, np.ndarray]) -> tuple[float, np.ndarray]:
     """Return the bits per event of a forward graph on some windows, and its likeliest tokens."""
-    network, rules = graph_network(graph, run.model), None
-    if run.model.mask != "none":
-        masks = make_masks(run.tokenizer.grammar, training_escapes(load_manifest(run.workdir / "records")))
-        rules = Rules(run.tokenizer.grammar, masks, run.model.mask)
     one_by_one = ({name: array[at : at + 1] for name, array in batch.items()} for at in range(len(batch["tokens"])))
-    scores = score_windows(network, {}, one_by_one, rules=rules)
+    scores = score_windows(graph_network(graph, run.model), {}, one_by_one, rules=rules_of(run))
     events = int((batch["scored"][:, 1:] & (batch["event"][:, 1:] != batch["event"][:, :-1])).sum())
     bits = scores.nll.sum() / math.log(2) / max(events, 1) if run.model.causal else math.nan
     return float(bits), scores.predicted

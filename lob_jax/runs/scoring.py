@@ -106,7 +106,7 @@ def score(run: Run, day: MarketDay) -> EventScores:
         beside=with_places(run.beside, run.tokenizer) if run.model.mask != "none" else run.beside,
     )
     windows = batches(dataset, batch_size=run.config.evaluate.batch_size, seed=0, epochs=1, shuffle=False)
-    scores = score_windows(model_network(run.model), run.params, windows, rules=_rules(run))
+    scores = score_windows(model_network(run.model), run.params, windows, rules=rules_of(run))
     check_scored_once(scores, [outline(record)])
     tokens = record["tokens"][:-1]
     event = event_index(tokens).astype(np.int64)
@@ -114,7 +114,7 @@ def score(run: Run, day: MarketDay) -> EventScores:
     return EventScores(total, tokens, -scores.nll, event)
 
 
-def _rules(run: Run) -> Rules | None:
+def rules_of(run: Run) -> Rules | None:
     """Return over which tokens the run's model normalises; None for all."""
     if run.model.mask == "none":
         return None

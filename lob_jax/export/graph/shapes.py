@@ -10,8 +10,6 @@ from lob_jax.export.graph.builder import STORED, Builder, Dim, Value, constant, 
 from lob_jax.export.graph.elementwise import SMALL, narrowed, widened
 from lob_jax.export.graph.operations import dtype_of, number_of, numbers_of, operation, refused, static_dims
 
-TO_THE_END = np.iinfo(np.int64).max
-
 
 def result_dims(op: Any, numbers: Sequence[Dim] | None) -> tuple[Dim, ...]:
     """Return the shape of an operation's result: what its type says, else what an operand says.
@@ -143,8 +141,8 @@ def concatenate(graph: Builder, op: Any, operands: Sequence[Value]) -> Value:
     size: Dim = 0
     for value in operands:
         size = graph.plus(size, value.dims[axis])
-    others, _ = zip(*((value.dims, 0) for value in operands), strict=True)
-    dims = tuple(size if k == axis else _known([row[k] for row in others]) for k in range(len(others[0])))
+    along = zip(*(value.dims for value in operands), strict=True)
+    dims = tuple(size if k == axis else _known(sizes) for k, sizes in enumerate(along))
     names = (graph.whole(value) for value in operands)
     return tensor(operands[0].dtype, dims, graph.emit("Concat", *names, axis=axis))
 

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -35,16 +36,10 @@ def load_weights(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises:
       InputError: the file is missing, damaged or not written by `save_weights`.
     """
-    params: dict[str, Any] = {}
     try:
         with safetensors.safe_open(path, framework="numpy") as stored:
             about = json.loads(stored.metadata()[ABOUT])
-            for name in stored.keys():  # noqa: SIM118 - not a dict
-                *folders, last = name.split("/")
-                place = params
-                for folder in folders:
-                    place = place.setdefault(folder, {})
-                place[last] = stored.get_tensor(name)
+            params = nested({name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118 - not a dict
     except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             "the weights cannot be read",
@@ -54,6 +49,18 @@ def load_weights(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
             remedy="write it again with --mode=export",
         ) from error
     return params, about
+
+
+def nested(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arrays by path as the nested dict of them; the inverse of `flat`."""
+    params: dict[str, Any] = {}
+    for name, array in weights.items():
+        *folders, last = name.split("/")
+        place = params
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[last] = array
+    return params
 
 
 def flat(params: Any) -> dict[str, np.ndarray]:
