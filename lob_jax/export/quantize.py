@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from lob_jax.errors import InputError
+from lob_jax.export.graph.builder import with_nodes
 
 LEAST_ELEMENTS = 1 << 12  # smaller weights stay as they are
 BLOCK = 32  # elements of a column that share a scale
@@ -74,7 +75,7 @@ def _with_biases(graph: onnx.ModelProto) -> onnx.ModelProto:
             weights[vector] = numpy_helper.from_array(numpy_helper.to_array(bias).reshape(-1), vector)
         else:
             nodes.append(node)
-    return _with(graph, nodes, weights)
+    return with_nodes(graph, nodes, weights.values())
 
 
 def _is_vector(tensor: onnx.TensorProto) -> bool:
@@ -88,19 +89,17 @@ class Precision:
     Attributes:
       products: quantizes the weights of matrix products.
       tables: whether rows that are looked up are integers, too.
-      what: one line that describes it.
     """
 
     products: Callable[[onnx.ModelProto], onnx.ModelProto]
     tables: bool
-    what: str
 
 
 PRECISIONS = {
-    "float32": Precision(_float32, tables=False, what="as trained"),
-    "int8": Precision(_by_columns, tables=True, what="8 bits, a scale per column; operators of the standard"),
-    "int8_blocks": Precision(_by_blocks(8), tables=True, what=f"8 bits, a scale per {BLOCK}; ONNX Runtime's operators"),
-    "int4": Precision(_by_blocks(4), tables=True, what=f"4 bits, a scale per {BLOCK}; ONNX Runtime's operators"),
+    "float32": Precision(_float32, tables=False),
+    "int8": Precision(_by_columns, tables=True),
+    "int8_blocks": Precision(_by_blocks(8), tables=True),
+    "int4": Precision(_by_blocks(4), tables=True),
 }
 
 
@@ -145,20 +144,7 @@ def _replaced(graph: onnx.ModelProto, replacements: dict[str, Replacement]) -> o
         else:
             nodes.extend(found[0])
             added.update({tensor.name: tensor for tensor in found[1]})
-    return _with(graph, nodes, weights | added)
-
-
-def _with(graph: onnx.ModelProto, nodes: list[onnx.NodeProto], weights: dict[str, onnx.TensorProto]) -> onnx.ModelProto:
-    """Return a graph with other nodes, and those of the weights that they read."""
-    needed = {name for node in nodes for name in node.input}
-    kept = [tensor for name, tensor in weights.items() if name in needed]
-    made = helper.make_graph(nodes, graph.graph.name, graph.graph.input, graph.graph.output, kept)
-    imports = {each.domain: each for each in graph.opset_import}
-    if any(node.domain == MICROSOFT for node in nodes):
-        imports.setdefault(MICROSOFT, helper.make_opsetid(MICROSOFT, 1))
-    return helper.make_model(
-        made, opset_imports=imports.values(), producer_name=graph.producer_name, ir_version=graph.ir_version
-    )
+    return with_nodes(graph, nodes, (weights | added).values())
 
 
 def _replacement(

@@ -102,21 +102,19 @@ class Builder:
         self._shared: dict[tuple, str] = {}
         self._sizes: dict[str, tuple] = {}  # of each named size, how it is computed
 
-    def emit(self, operator: str, *inputs: str, outputs: int = 1, domain: str = "", **attributes: Any) -> str:
-        """Add a node, unless there is an equal one; return the name of its first output, see `emit_all`."""
-        return self.emit_all(operator, *inputs, outputs=outputs, domain=domain, **attributes)[0]
+    def emit(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node of one output, unless there is an equal one; return the name of the output."""
+        return self.emit_all(operator, *inputs, **attributes)[0]
 
-    def emit_all(
-        self, operator: str, *inputs: str, outputs: int = 1, domain: str = "", **attributes: Any
-    ) -> tuple[str, ...]:
+    def emit_all(self, operator: str, *inputs: str, outputs: int = 1, **attributes: Any) -> tuple[str, ...]:
         """Add a node, unless there is an equal one; return the names of its outputs."""
         undone = self._undone(operator, inputs)
         if undone is not None:
             return (undone,)
-        key = (operator, domain, inputs, outputs, repr(sorted(attributes.items())))
+        key = (operator, inputs, outputs, repr(sorted(attributes.items())))
         if key not in self._made:
             names = tuple(f"{operator}_{len(self._nodes)}" + (f"_{k}" if k else "") for k in range(outputs))
-            node = helper.make_node(operator, inputs, names, name=names[0], domain=domain, **attributes)
+            node = helper.make_node(operator, inputs, names, name=names[0], **attributes)
             self._nodes.append(node)
             self._producer.update(dict.fromkeys(names, node))
             self._made[key] = names
@@ -281,6 +279,21 @@ def needed_nodes(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]) -> tup
             kept.append(node)
             needed.update(node.input)
     return kept[::-1], needed
+
+
+def with_nodes(
+    model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], weights: Iterable[TensorProto]
+) -> onnx.ModelProto:
+    """Return a graph with other nodes, and those of some weights that they read or that are its outputs."""
+    needed = {name for node in nodes for name in node.input} | {output.name for output in model.graph.output}
+    kept = [tensor for tensor in weights if tensor.name in needed]
+    graph = helper.make_graph(nodes, model.graph.name, model.graph.input, model.graph.output, kept)
+    known = {each.domain for each in model.opset_import}
+    more = [helper.make_opsetid(domain, 1) for domain in sorted({node.domain for node in nodes} - known)]
+    imports = [*model.opset_import, *more]
+    return helper.make_model(
+        graph, opset_imports=imports, producer_name=model.producer_name, ir_version=model.ir_version
+    )
 
 
 def as_tensor(array: np.ndarray, name: str) -> TensorProto:

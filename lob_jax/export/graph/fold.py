@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 from onnx import helper
 
-from lob_jax.export.graph.builder import as_tensor, needed_nodes
+from lob_jax.export.graph.builder import as_tensor, with_nodes
 
 
 def folded(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -31,33 +31,17 @@ def folded(model: onnx.ModelProto) -> onnx.ModelProto:
     if not wanted:
         return model
     arrays = dict(zip(wanted, _computed(model, before, wanted), strict=True))
-    _, needed = needed_nodes(after, [output.name for output in graph.output])
-    kept = [tensor for tensor in graph.initializer if tensor.name in needed]
-    kept += [as_tensor(array, name) for name, array in arrays.items() if name in needed]
-    return _with(model, after, list(graph.input), list(graph.output), kept)
+    folded_in = [as_tensor(array, name) for name, array in arrays.items()]
+    return with_nodes(model, after, [*graph.initializer, *folded_in])
 
 
 def _computed(model: onnx.ModelProto, nodes: list[onnx.NodeProto], wanted: list[str]) -> list[np.ndarray]:
     """Return tensors that nodes compute from initializers."""
-    _, needed = needed_nodes(nodes, wanted)
-    initializers = [tensor for tensor in model.graph.initializer if tensor.name in needed]
-    outputs = [helper.make_empty_tensor_value_info(name) for name in wanted]
+    part = with_nodes(model, nodes, model.graph.initializer)
+    del part.graph.input[:], part.graph.output[:]
+    part.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in wanted)
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3  # warns of initializers that it folds itself
-    part = _with(model, nodes, [], outputs, initializers).SerializeToString()
-    found: Any = onnxruntime.InferenceSession(part, settings, providers=["CPUExecutionProvider"]).run(wanted, {})
+    running = onnxruntime.InferenceSession(part.SerializeToString(), settings, providers=["CPUExecutionProvider"])
+    found: Any = running.run(wanted, {})
     return found
-
-
-def _with(
-    model: onnx.ModelProto,
-    nodes: list[onnx.NodeProto],
-    inputs: list[onnx.ValueInfoProto],
-    outputs: list[onnx.ValueInfoProto],
-    initializers: list[onnx.TensorProto],
-) -> onnx.ModelProto:
-    """Return a graph with the version and the origin of another."""
-    graph = helper.make_graph(nodes, model.graph.name, inputs, outputs, initializers)
-    return helper.make_model(
-        graph, opset_imports=model.opset_import, producer_name=model.producer_name, ir_version=model.ir_version
-    )
