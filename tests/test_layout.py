@@ -40,6 +40,7 @@ ORDER = [
     "figures",
     "report",
     "runs",
+    "serving",
     "stages",
     "bench",
     "main",
