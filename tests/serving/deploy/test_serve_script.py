@@ -15,8 +15,8 @@ import pytest
 from tests.test_launch import Workplace, is_alive, wait_until
 
 # A fake lob_jax.serving: what the process on a port does is the word in the file `does.PORT`. It appends its process id
-# and the signals that it gets to the file `seen.PORT`. Unless it is `deaf` it ends at the first SIGTERM, at the second if
-# it is `slow`.
+# and the signals that it gets to the file `seen.PORT`. Unless it is `deaf` it ends at the first SIGTERM, or if it is
+# `slow` at the second.
 SERVER = """
 import http.server, os, pathlib, signal, sys, threading
 port = int(next(word.split("=")[1] for word in sys.argv if word.startswith("--port=")))
