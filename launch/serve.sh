@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Serve a model by several processes on this machine: process K, from 0, listens on port PORT + K of the loopback
 # interface, behind a load balancer such as launch/serve/nginx.conf.
-# usage: bash launch/serve.sh --workers=N [options] -- ARGUMENTS OF lob_jax.serving
+# usage: bash launch/serve.sh --workers=N [options] -- ARGUMENTS OF lob_jax.main, such as --config.serve.bundle=FOLDER
 #   --port=PORT        the first port (8000)
 #   --startup=SECONDS  how long the processes may take until they are ready (300)
 #   --grace=SECONDS    how long they may take to end after SIGTERM before they are killed (90)
@@ -27,16 +27,17 @@ if [ "$port" -lt 1 ] || [ "$last_port" -gt 65535 ]; then
   fail "there are no ports $port to $last_port" "ports from 1 to 65535" "choose another --port"
 fi
 [ ${#rest[@]} -gt 0 ] || fail "the arguments of the server are missing" \
-  "arguments of lob_jax.serving after a separate --" "add -- --bundle=FOLDER"
+  "arguments of lob_jax.main after a separate --" "add -- --config.serve.bundle=FOLDER"
 for word in "${rest[@]}"; do
-  case $word in --port | --port=* | --host | --host=*)
-    fail "$word is given for all processes" "a port of its own for each" "use --port=PORT before the --" ;;
+  case $word in --config.serve.port* | --config.serve.host* | --mode*)
+    fail "$word is what this script chooses" "other arguments" "use --port=PORT before the --" ;;
   esac
 done
 
 # command_of K: set `command` to the words of the command that starts process K.
 command_of() {
-  command=(python -m lob_jax.serving --host=127.0.0.1 --port="$((10#$port + $1))" "${rest[@]}")
+  local address=(--config.serve.host=127.0.0.1 --config.serve.port="$((10#$port + $1))")
+  command=(python -m lob_jax.main --mode=serve "${address[@]}" "${rest[@]}")
 }
 
 if [ -n "$dry_run" ]; then

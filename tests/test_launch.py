@@ -259,11 +259,13 @@ CASES = {
         ["bash {root}/launch/worker.sh --platform=gpu --attached -- " + WORKER_RUN],
     ),
     "serve": (
-        ["serve", "--workers=2", "--port=9", "--", "--bundle=/srv/two words"],
+        ["serve", "--workers=2", "--port=9", "--", "--config.serve.bundle=/srv/two words"],
         [
             "source launch/environment.sh '[serve]'",
-            "python -m lob_jax.serving --host=127.0.0.1 --port=9 '--bundle=/srv/two words'",
-            "python -m lob_jax.serving --host=127.0.0.1 --port=10 '--bundle=/srv/two words'",
+            "python -m lob_jax.main --mode=serve --config.serve.host=127.0.0.1 --config.serve.port=9 "
+            "'--config.serve.bundle=/srv/two words'",
+            "python -m lob_jax.main --mode=serve --config.serve.host=127.0.0.1 --config.serve.port=10 "
+            "'--config.serve.bundle=/srv/two words'",
         ],
     ),
     "worker": (
@@ -352,16 +354,19 @@ REFUSED = {
     ),
     "slurm, unknown": (["slurm", "--node=2"], "there is no argument --node=2"),
     "job without platform": (["slurm_job", "--", *RUN], "--platform is missing"),
-    "serve without workers": (["serve", "--", "--bundle=b"], "--workers is missing"),
-    "serve by none": (["serve", "--workers=0", "--", "--bundle=b"], "--workers=0 serves nothing"),
+    "serve without workers": (["serve", "--", "--config.serve.bundle=b"], "--workers is missing"),
+    "serve by none": (["serve", "--workers=0", "--", "--config.serve.bundle=b"], "--workers=0 serves nothing"),
     "serve beyond the ports": (
-        ["serve", "--workers=2", "--port=65535", "--", "--bundle=b"],
+        ["serve", "--workers=2", "--port=65535", "--", "--config.serve.bundle=b"],
         "there are no ports 65535 to 65536",
     ),
-    "serve, port 0": (["serve", "--workers=1", "--port=0", "--", "--bundle=b"], "there are no ports 0 to 0"),
-    "serve, a grace": (["serve", "--workers=1", "--grace=1m", "--", "--bundle=b"], "--grace=1m is not a whole number"),
+    "serve, port 0": (["serve", "--workers=1", "--port=0", "--", "--config.serve.bundle=b"], "there are no ports 0 to 0"),
+    "serve, a grace": (["serve", "--workers=1", "--grace=1m", "--", "--config.serve.bundle=b"], "--grace=1m is not a whole number"),
     "serve nothing": (["serve", "--workers=2"], "the arguments of the server are missing"),
-    "serve on one port": (["serve", "--workers=2", "--", "--port=1"], "--port=1 is given for all processes"),
+    "serve on one port": (
+        ["serve", "--workers=2", "--", "--config.serve.port=1"],
+        "--config.serve.port=1 is what this script chooses",
+    ),
     "worker without platform": (["worker", "--", *RUN], "--platform is missing"),
     "worker of an unknown platform": (["worker", "--platform=fpga", "--", *RUN], "--platform=fpga is unknown"),
     "worker with nothing to run": (["worker", "--platform=cpu"], "the arguments of the run are missing"),

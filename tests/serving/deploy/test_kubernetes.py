@@ -49,7 +49,7 @@ def container(pod) -> dict[str, Any]:
 
 
 def options(container: dict[str, Any]) -> dict[str, str]:
-    return dict(word.removeprefix("--").split("=", 1) for word in container["args"])
+    return dict(word.removeprefix("--config.serve.").split("=", 1) for word in container["args"])
 
 
 @pytest.mark.parametrize("k", range(len(OBJECTS)), ids=[f"{o['kind']} {o['metadata']['name']}" for o in OBJECTS])
@@ -100,7 +100,7 @@ def test_ports_agree(container):
 
 def test_a_pod_has_time_to_drain(pod, container):
     before = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
-    assert before + int(options(container)["drain"]) < pod["spec"]["terminationGracePeriodSeconds"]
+    assert before + int(options(container)["drain_s"]) < pod["spec"]["terminationGracePeriodSeconds"]
 
 
 def test_the_keys_are_those_of_the_secret(pod, container):

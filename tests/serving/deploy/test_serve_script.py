@@ -14,12 +14,12 @@ import pytest
 
 from tests.test_launch import Workplace, is_alive, wait_until
 
-# A fake lob_jax.serving: what the process on a port does is the word in the file `does.PORT`. It appends its process id
+# A fake lob_jax.main: what the process on a port does is the word in the file `does.PORT`. It appends its process id
 # and the signals that it gets to the file `seen.PORT`. Unless it is `deaf` it ends at the first SIGTERM, or if it is
 # `slow` at the second.
 SERVER = """
 import http.server, os, pathlib, signal, sys, threading
-port = int(next(word.split("=")[1] for word in sys.argv if word.startswith("--port=")))
+port = int(next(word.split("=")[1] for word in sys.argv if word.startswith("--config.serve.port=")))
 does = pathlib.Path(f"does.{port}").read_text()
 seen = pathlib.Path(f"seen.{port}").open("a", buffering=1)
 def told(number, _):
@@ -62,7 +62,7 @@ class Served(Workplace):
             (self.root / f"does.{self.port + k}").write_text(word)
 
     def serve(self, *options: str, workers: int = 2) -> subprocess.Popen:
-        given = [f"--workers={workers}", f"--port={self.port}", *options, "--", "--bundle=here"]
+        given = [f"--workers={workers}", f"--port={self.port}", *options, "--", "--config.serve.bundle=here"]
         return self.start("serve", *given, stderr=subprocess.STDOUT)
 
     def until_ready(self, process: subprocess.Popen) -> str:
@@ -200,7 +200,7 @@ def test_a_failure_while_it_ends_is_told(here):
 
 
 def test_a_process_of_somebody_else_on_a_port_is_left_alone(here):
-    other = subprocess.Popen([sys.executable, "server.py", f"--port={here.port + 1}"], cwd=here.root)
+    other = subprocess.Popen([sys.executable, "server.py", f"--config.serve.port={here.port + 1}"], cwd=here.root)
     wait_until(lambda: here.seen(1), "the process of somebody else")
     process = here.serve()
     assert finish(process)[0] == 1  # its own finds the port taken

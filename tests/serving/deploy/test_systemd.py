@@ -24,7 +24,8 @@ def settings(text: str) -> dict[str, list[str]]:
 
 def options() -> dict[str, str]:
     (command,) = settings(UNIT)["ExecStart"]
-    return dict(word.removeprefix("--").split("=", 1) for word in command.split() if word.startswith("--"))
+    assert "-m lob_jax.main --mode=serve " in command
+    return dict(word.removeprefix("--config.serve.").split("=", 1) for word in command.split() if word.startswith("--config.serve."))
 
 
 def verified(text: str, folder: pathlib.Path) -> subprocess.CompletedProcess:
@@ -47,7 +48,7 @@ def test_systemd_sees_a_mistake(tmp_path):
 
 def test_requests_at_work_are_finished():
     (stop,) = settings(UNIT)["TimeoutStopSec"]
-    assert int(options()["drain"]) < int(stop)
+    assert int(options()["drain_s"]) < int(stop)
     assert settings(UNIT)["KillSignal"] == ["SIGTERM"]
     assert settings(UNIT)["Restart"] == ["on-failure"]
 
