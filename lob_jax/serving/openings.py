@@ -13,7 +13,7 @@ import numpy as np
 from lob_jax.book.snapshot import ORDER_COLUMNS, BookSnapshot
 from lob_jax.events.halts import CLOSED, OPEN, QUOTING
 from lob_jax.events.schema import ASK, BID
-from lob_jax.serving.records import EXACT_JSON, SHOWN_FAULTS, SIDE_NAMES, Fault, InvalidRecords, Wrong, read_id
+from lob_jax.serving.records import EXACT_JSON, SHOWN_FAULTS, SIDE_NAMES, Fault, InvalidRecords, Wrong, read_id, shown
 from lob_jax.serving.units import Units, Unreadable, read_time, time_text
 
 CLOSED_NAMES = {OPEN: "nothing", QUOTING: "trading", CLOSED: "trading_and_quoting"}
@@ -78,7 +78,7 @@ def _time(value: object) -> int:
 def _side(rows: Any, units: Units, *, side: int, pooled: bool, inside: str, faults: list[Fault]) -> list[Row]:
     """Return the rows of a side, and add to `faults` what is wrong with them."""
     if not isinstance(rows, Sequence) or isinstance(rows, str):
-        faults.append(Fault(inside, "a list", repr(rows)[:80]))
+        faults.append(Fault(inside, "a list", shown(rows)))
         return []
     found: list[Row] = []
     for index, row in enumerate(rows):

@@ -1,11 +1,12 @@
 """Events and corrections as JSON records, and back, without loss.
 
 An event is {"time", "kind", "side", "price", "size", "order_id"?}; one that changes the state of the session or of the
-feed is {"time", "kind": "control", "code"}. {"kind": "level", "side", "price", "size"} is no event but a correction: the
-feed's own total at a price, 0 if there is none, after the events that come before it in the list.
+feed is {"time", "kind": "control", "code"}. {"kind": "level", "side", "price", "size"} is no event but a correction:
+the feed's own total at a price, 0 if there is none, after the events that come before it in the list.
 """
 
 import dataclasses
+import decimal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ SIDE_NAMES = {number: name for name, number in SIDES.items()}
 MOST_ID = 2**64 - 1
 EXACT_JSON = 2**53  # from here on, JavaScript would round an id: it is written as text
 SHOWN_FAULTS = 10
+LONGEST_SHOWN = 80
 
 _EVENT = frozenset({"time", "kind", "side", "price", "size"})
 _CONTROL = frozenset({"time", "kind", "code"})
@@ -67,12 +69,17 @@ class Wrong(Exception):
     """Raised for a field of a record: its name, what was expected and what was there."""
 
     def __init__(self, field: str, expected: str, was: object):
-        self.field, self.expected, self.was = field, expected, repr(was)[:80]
+        self.field, self.expected, self.was = field, expected, shown(was)
         super().__init__(field)
 
     def fault(self, pointer: str) -> Fault:
         """Return the fault of a record at a pointer."""
         return Fault(f"{pointer}/{self.field}" if self.field else pointer, self.expected, self.was)
+
+
+def shown(value: object) -> str:
+    """Return a value as text for an error, cut off if it is long."""
+    return (str(value) if isinstance(value, decimal.Decimal) else repr(value))[:LONGEST_SHOWN]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

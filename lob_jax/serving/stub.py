@@ -236,13 +236,17 @@ class StubServer:
         add = requests.Head(int(Kind.ADD), 0, BID, (PRICE, PRICE), 0.75, sizes, gaps)
         delete = requests.Head(int(Kind.DELETE), 0, ASK, (PRICE + 100, PRICE + 100), 0.25)
         kinds = ((int(Kind.ADD), BID, 0.75), (int(Kind.DELETE), ASK, 0.25))
-        moves = asked.moves and requests.Moved(asked.moves.paths, asked.moves.events, 0.25, 0.5, 0.25, (0.1, 0.1, 0.1))
+        moves = None if asked.moves is None else _moved(asked.moves)
         return requests.Prediction((add, delete)[: asked.most], kinds, 0.811, moves)
 
     def _infer(self, asked: requests.Infer) -> dict[str, np.ndarray]:
         batch, length = asked.inputs["tokens"].shape
         wanted = asked.outputs or tuple(self.facts.outputs)
         return {name: np.zeros((batch, length, 8), np.float32) for name in wanted}
+
+
+def _moved(asked: requests.Moves) -> requests.Moved:
+    return requests.Moved(asked.paths, asked.events, 0.25, 0.5, 0.25, (0.1, 0.1, 0.1))
 
 
 def _check(job: StubJob, limit: float) -> None:

@@ -1,6 +1,7 @@
 """Read JSON bodies strictly: bounded before they are parsed, numbers kept exact, nothing repaired."""
 
 import asyncio
+import collections
 import decimal
 import json
 import re
@@ -137,8 +138,8 @@ def _constant(text: str) -> None:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        counts = collections.Counter(key for key, _ in pairs)
+        twice = counts.most_common(1)[0][0]
         raise Problem("invalid-json", "an object has a key twice", was=twice[:LONGEST_NUMBER])
     return found
 

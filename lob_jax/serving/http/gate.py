@@ -1,4 +1,4 @@
-"""What every request passes: an id, a key, the limits of the key, metrics, a log line, and the handler of all errors."""
+"""What every request passes: an id, a key, the limits of the key, metrics, a log line and the handler of errors."""
 
 import json
 import re

@@ -103,13 +103,17 @@ def problem_of(error: Exception, *, locate: Callable[[int], str] | None = None) 
 
 def _of_input(error: InputError, locate: Callable[[int], str] | None) -> Problem:
     event = getattr(error, "event", None)
-    told = {"expected": _short(error.expected), "was": _short(error.was), "remedy": _short(error.remedy)}
+    told: dict[str, Any] = {
+        "expected": _short(error.expected),
+        "was": _short(error.was),
+        "remedy": _short(error.remedy),
+    }
     where = str(error.where)
     if isinstance(event, int):
-        pointer = {"pointer": locate(event)} if locate else {}
-        return Problem("invalid-event", error.what, event=event, where=where, **pointer, **told)
-    pointer = {"pointer": where} if where.startswith("/") and " " not in where else {"where": where}
-    return Problem("invalid-request", error.what, **pointer, **told)
+        told |= {"event": event, "where": where, **({"pointer": locate(event)} if locate else {})}
+        return Problem("invalid-event", error.what, **told)
+    told["pointer" if where.startswith("/") and " " not in where else "where"] = where
+    return Problem("invalid-request", error.what, **told)
 
 
 def _of_refusal(error: Refusal) -> Problem:

@@ -8,8 +8,7 @@ import pydantic
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from lob_jax.serving.http.problems import Problem, invalid
-from lob_jax.serving.openings import CLOSED_NUMBERS
-from lob_jax.serving.records import CODES, KINDS, SIDES, Fault
+from lob_jax.serving.records import Fault, shown
 from lob_jax.serving.units import TIME_FORMAT
 
 MOST_SEED = 2**32 - 1
@@ -26,8 +25,10 @@ def _real(value: Any) -> Any:
 Real = Annotated[float, BeforeValidator(_real)]
 Quantity = int | Real | Annotated[str, Field(pattern=NUMBER_TEXT)]
 Time = Annotated[str, Field(description=TIME_FORMAT)] | int
-Side = Literal[*SIDES]
-Closed = Literal[*CLOSED_NUMBERS]
+Side = Literal["bid", "ask"]
+Closed = Literal["nothing", "trading", "trading_and_quoting"]
+EventKind = Literal["add", "cancel", "delete", "execute", "execute_hidden", "cross"]
+ControlCode = Literal["halt", "resume_quote", "resume_trade", "clear", "session_open", "session_close", "feed_gap"]
 
 
 class Strict(BaseModel):
@@ -40,7 +41,7 @@ class EventRecord(Strict):
     """An event. `side` is that of the resting order; prices and sizes are exact."""
 
     time: Time
-    kind: Literal[*(name for name in KINDS if name != "control")]
+    kind: EventKind
     side: Side
     price: Quantity
     size: Quantity
@@ -52,7 +53,7 @@ class ControlRecord(Strict):
 
     time: Time
     kind: Literal["control"]
-    code: Literal[*CODES]
+    code: ControlCode
 
 
 class LevelRecord(Strict):
@@ -226,7 +227,7 @@ def validated(of: type[M], plain: Any) -> M:
 
 def _problem(error: pydantic.ValidationError) -> Problem:
     found = error.errors(include_url=False, include_context=False)
-    faults = [Fault(pointer_of(one["loc"]), one["msg"], repr(one["input"])[:80]) for one in found]
+    faults = [Fault(pointer_of(one["loc"]), one["msg"], shown(one["input"])) for one in found]
     return invalid(faults[:SHOWN_ERRORS], detail="the request is invalid")
 
 

@@ -58,7 +58,7 @@ def guarded(limits: Limits) -> type[HttpToolsProtocol]:
             """Begin with a head."""
             super().on_message_begin()
             self._in_head, self._head_bytes = True, 0
-            self.scope[ABORT] = self.transport.abort
+            self.scope.update({ABORT: self.transport.abort})  # ty: ignore[invalid-argument-type]
 
         def on_headers_complete(self) -> None:
             """End with it."""

@@ -5,7 +5,7 @@ import dataclasses
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -90,7 +90,7 @@ class Rates:
         bucket.tokens -= 1
 
     @asynccontextmanager
-    async def opened(self, owner: str) -> AsyncIterator[None]:
+    async def opened(self, owner: str) -> AsyncGenerator[None]:
         """Hold one of the places of a key.
 
         Raises:
@@ -175,7 +175,7 @@ class Service:
         answer.started(await asyncio.to_thread(submit, asked.request, answer.deliver, deadline_s=deadline_s))
 
     @asynccontextmanager
-    async def answering(self) -> AsyncIterator[Answer]:
+    async def answering(self) -> AsyncGenerator[Answer]:
         """Yield an answer, which is given up if the server ends before it is complete."""
         answer = Answer()
         self.answers.add(answer)
