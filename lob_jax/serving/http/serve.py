@@ -1,0 +1,204 @@
+"""Run the API: listen, end in order on a signal, and leave the engines in order."""
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from lob_jax.errors import InputError
+from lob_jax.serving.config import Limits
+from lob_jax.serving.http.answers import ABORT
+from lob_jax.serving.http.service import Service
+
+LAST_S = 3.0  # for cancelled requests to say so, and for connections to close
+HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+def guarded(limits: Limits) -> type[HttpToolsProtocol]:
+    """Return the protocol of connections, with limits of the time and the size of a request's head."""
+
+    class Guarded(HttpToolsProtocol):
+        """A connection that is closed if a head does not arrive in time, or is too large."""
+
+        _head_bytes = 0
+        _in_head = True
+        _timer: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: Any) -> None:
+            """Begin to wait for a head."""
+            super().connection_made(transport)
+            self._timer = self.loop.call_later(limits.header_s, self._too_slow)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            """Stop waiting."""
+            self._stop()
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            """Count the bytes of a head."""
+            if self._in_head:
+                self._head_bytes += len(data)
+                if self._timer is None:
+                    self._timer = self.loop.call_later(limits.header_s, self._too_slow)
+            super().data_received(data)
+            if self._in_head and self._head_bytes > limits.header_bytes and not self.transport.is_closing():
+                self.transport.write(HEAD_TOO_LARGE)
+                self.transport.close()
+
+        def on_message_begin(self) -> None:
+            """Begin with a head."""
+            super().on_message_begin()
+            self._in_head, self._head_bytes = True, 0
+            self.scope.update({ABORT: self.transport.abort})  # ty: ignore[invalid-argument-type]
+
+        def on_headers_complete(self) -> None:
+            """End with it."""
+            self._in_head = False
+            self._stop()
+            super().on_headers_complete()
+
+        def on_message_complete(self) -> None:
+            """Expect another head."""
+            super().on_message_complete()
+            self._in_head, self._head_bytes = True, 0
+
+        def _stop(self) -> None:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+        def _too_slow(self) -> None:
+            self._timer = None
+            if not self.transport.is_closing():
+                self.transport.close()
+
+    return Guarded
+
+
+class Listening:
+    """A server that runs in a thread of its own, so that the main thread is free for signals.
+
+    Attributes:
+      url: where it listens.
+    """
+
+    def __init__(self, app: ASGIApp, service: Service, *, host: str, port: int):
+        """Listen, and begin to answer.
+
+        Raises:
+          InputError: the address cannot be listened at.
+        """
+        self._service, self._socket = service, listening_socket(host, port)
+        self.url = f"http://{'[' + host + ']' if ':' in host else host}:{self._socket.getsockname()[1]}"
+        self._server = uvicorn.Server(_settings(app, service.limits))
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
+        self._thread.start()
+        self._started.wait()
+
+    @property
+    def alive(self) -> bool:
+        """Return whether it still answers."""
+        return self._thread.is_alive()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until it has ended, or so long."""
+        self._thread.join(seconds)
+
+    def drain(self, seconds: float) -> None:
+        """Take no more requests, let those on their way end for so long, cancel what is left, and end."""
+        if self._loop is not None and self.alive:
+            asyncio.run_coroutine_threadsafe(self._drained(seconds), self._loop)
+        self._thread.join(seconds + 2 * LAST_S)
+
+    async def _drained(self, seconds: float) -> None:
+        service = self._service
+        service.leaving = True
+        await _until(lambda: not service.answers, seconds)
+        for answer in list(service.answers):
+            answer.cancel()
+        await _until(lambda: not service.answers, LAST_S)
+        self._server.should_exit = True
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=_new_loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._started.set()
+        await self._server.serve(sockets=[self._socket])
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    import uvloop
+
+    return uvloop.new_event_loop()
+
+
+async def _until(holds: Callable[[], bool], seconds: float) -> None:
+    limit = time.monotonic() + seconds
+    while not holds() and time.monotonic() < limit:
+        await asyncio.sleep(0.02)
+
+
+def _settings(app: ASGIApp, limits: Limits) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=guarded(limits),
+        ws="websockets-sansio",
+        ws_max_size=limits.body_bytes,
+        ws_per_message_deflate=False,  # a few bytes may inflate to gigabytes
+        lifespan="off",
+        log_config=None,
+        log_level="critical",  # what a route has not foreseen is logged at the gate
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=int(limits.keep_alive_s),
+        timeout_graceful_shutdown=int(LAST_S),
+    )
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+      InputError: it cannot, for example because another program does.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        raise InputError(
+            "the server cannot listen at this address",
+            where="config.serve.host, config.serve.port",
+            expected="an address of this machine, and a port that is free",
+            was=f"{host}:{port}: {error.strerror}",
+            remedy="choose another port, or 0 for any",
+        ) from error
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address can be reached from this machine only."""
+    if host == "localhost":
+        return True
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return False
+
+
+def write_line(line: str) -> None:
+    """Write a line of the log to standard error."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
