@@ -360,8 +360,14 @@ REFUSED = {
         ["serve", "--workers=2", "--port=65535", "--", "--config.serve.bundle=b"],
         "there are no ports 65535 to 65536",
     ),
-    "serve, port 0": (["serve", "--workers=1", "--port=0", "--", "--config.serve.bundle=b"], "there are no ports 0 to 0"),
-    "serve, a grace": (["serve", "--workers=1", "--grace=1m", "--", "--config.serve.bundle=b"], "--grace=1m is not a whole number"),
+    "serve, port 0": (
+        ["serve", "--workers=1", "--port=0", "--", "--config.serve.bundle=b"],
+        "there are no ports 0 to 0",
+    ),
+    "serve, a grace": (
+        ["serve", "--workers=1", "--grace=1m", "--", "--config.serve.bundle=b"],
+        "--grace=1m is not a whole number",
+    ),
     "serve nothing": (["serve", "--workers=2"], "the arguments of the server are missing"),
     "serve on one port": (
         ["serve", "--workers=2", "--", "--config.serve.port=1"],

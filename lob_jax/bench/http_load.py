@@ -90,12 +90,20 @@ class Connection:
 
     async def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> tuple[int, Any]:
         """Return status and JSON of an answer."""
+        status, content = await self._answered(method, path, body)
+        return status, json.loads(content) if content else None
+
+    async def text(self, path: str) -> str:
+        """Return the body of an answer that is no JSON."""
+        return (await self._answered("GET", path, None))[1].decode()
+
+    async def _answered(self, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[int, bytes]:
         reader = await self._sent(method, path, body)
         status, headers = await self._head(reader)
         content = await self._body(reader, headers)
         if headers.get("connection", "").lower() == "close":
             await self.close()
-        return status, json.loads(content) if content else None
+        return status, content
 
     async def stream(self, path: str, body: Mapping[str, Any], *, came: Callable[[int], None]) -> int:
         """Read a stream to its end, and return its status; `came` is called with the number of events of each read."""

@@ -25,7 +25,8 @@ def settings(text: str) -> dict[str, list[str]]:
 def options() -> dict[str, str]:
     (command,) = settings(UNIT)["ExecStart"]
     assert "-m lob_jax.main --mode=serve " in command
-    return dict(word.removeprefix("--config.serve.").split("=", 1) for word in command.split() if word.startswith("--config.serve."))
+    words = [word.removeprefix("--config.serve.") for word in command.split() if word.startswith("--config.serve.")]
+    return dict(word.split("=", 1) for word in words)
 
 
 def verified(text: str, folder: pathlib.Path) -> subprocess.CompletedProcess:
