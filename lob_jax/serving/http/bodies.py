@@ -98,7 +98,7 @@ def parse_json(body: bytes | str, *, depth: int) -> Any:
     try:
         return _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        place = {"line": error.lineno, "column": error.colno}
+        place: dict[str, Any] = {"line": error.lineno, "column": error.colno}
         raise Problem("invalid-json", f"the body is not JSON: {error.msg}", **place) from error
 
 

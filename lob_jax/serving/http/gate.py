@@ -125,6 +125,8 @@ def _marked(send: Send, exchange: Exchange) -> Send:
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, problem: Problem) -> None:
     """Answer with a problem; a socket is refused before it is opened."""
+    if scope["path"].startswith("/v2/"):
+        problem.members["error"] = problem.detail  # where clients of the Open Inference Protocol look for it
     response = response_of(problem, exchange_of(scope).request_id)
     if scope["type"] == "http":
         await response(scope, receive, send)

@@ -68,6 +68,12 @@ class Problem(Exception):
         self.name, self.detail, self.members, self.headers = name, detail, members, dict(headers or {})
         super().__init__(detail)
 
+    def inside(self, pointer: str) -> "Problem":
+        """Return the problem of a larger document, in which this one's is at a pointer."""
+        if isinstance(self.members.get("pointer"), str):
+            self.members["pointer"] = pointer + self.members["pointer"]
+        return self
+
     @property
     def status(self) -> int:
         """Return the HTTP status."""

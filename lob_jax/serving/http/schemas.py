@@ -107,11 +107,18 @@ class History(Strict):
     events: Records = Field(default_factory=list)
 
 
-class Asked(Strict):
-    """What every request may say."""
+class Timed(Strict):
+    """A request that may have a deadline."""
+
+    deadline_s: Real | None = Field(
+        None, gt=0, description="after so many seconds the request fails; the server's own limit holds in any case"
+    )
+
+
+class Asked(Timed):
+    """A request to a model."""
 
     model: str | None = Field(None, description="the name of a model; it may be left out if there is only one")
-    deadline_s: Real | None = Field(None, gt=0, description="after so many seconds the request fails")
 
 
 class OfMarket(Asked):
@@ -129,16 +136,20 @@ class MovesAsked(Strict):
     seed: int = Field(0, ge=0, le=MOST_SEED)
 
 
-class PredictAsked(OfMarket):
-    """Ask for the probabilities of the next event."""
+class PredictSettings(Timed):
+    """What is to be told of the next event."""
 
     heads: int = Field(3, ge=0, le=20)
     most: int = Field(20, ge=1, le=1000)
     moves: MovesAsked | None = None
 
 
-class SampledAsked(OfMarket):
-    """Ask for sampled paths."""
+class PredictAsked(OfMarket, PredictSettings):
+    """Ask for the probabilities of the next event."""
+
+
+class SamplingSettings(Timed):
+    """How paths are sampled."""
 
     paths: int = Field(1, ge=1)
     events: int = Field(100, ge=1)
@@ -148,6 +159,10 @@ class SampledAsked(OfMarket):
     top_p: Real = 1.0
     min_p: Real = 0.0
     limit_sizes: bool = Field(True, description="whether sizes are at most those of the training data")
+
+
+class SampledAsked(OfMarket, SamplingSettings):
+    """Ask for sampled paths."""
 
 
 class GenerateAsked(SampledAsked):
@@ -178,11 +193,19 @@ class SessionAsked(Asked):
     history: History
 
 
-class FeedAsked(Strict):
+class FeedAsked(Timed):
     """Let a session follow more events, all of them or none."""
 
     events: Records
-    deadline_s: Real | None = Field(None, gt=0)
+
+
+class LiveMessage(Strict):
+    """A message of a client in the socket of a session: one of `events`, `predict` and `generate`."""
+
+    id: int | Annotated[str, Field(max_length=100)] | None = Field(None, description="the answers to it have the same")
+    events: Records | None = None
+    predict: PredictSettings | None = None
+    generate: SamplingSettings | None = None
 
 
 class Tensor(Strict):

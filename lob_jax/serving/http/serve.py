@@ -58,7 +58,8 @@ def guarded(limits: Limits) -> type[HttpToolsProtocol]:
             """Begin with a head."""
             super().on_message_begin()
             self._in_head, self._head_bytes = True, 0
-            self.scope.update({ABORT: self.transport.abort})  # ty: ignore[invalid-argument-type]
+            scope: Any = self.scope  # servers may add keys of their own
+            scope[ABORT] = self.transport.abort
 
         def on_headers_complete(self) -> None:
             """End with it."""

@@ -182,6 +182,7 @@ class Service:
         try:
             yield answer
         finally:
+            answer.cancel()
             self.answers.discard(answer)
 
     async def read(self, request: Request, build: Callable[[Any], Any]) -> Any:
