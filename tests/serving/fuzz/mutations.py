@@ -109,10 +109,10 @@ NAMES = ["", "session", "history", "events", "opening", "__class__", "constructo
 
 
 def places(document: Any, at: tuple = ()) -> list[tuple]:
-    """Return the paths of all values of a document, its root included."""
-    inside = (
-        document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
-    )
+    """Return the paths of all values of a document, its root included; what is in pairs is left as it is."""
+    if isinstance(document, Pairs) or not isinstance(document, dict | list):
+        return [at]
+    inside = document.items() if isinstance(document, dict) else enumerate(document)
     return [at, *(place for key, value in inside for place in places(value, (*at, key)))]
 
 
@@ -215,7 +215,7 @@ def mutated(draw: random.Random, session: str, key: str) -> Sent:
     what = []
     if document is not None:
         for _ in range(draw.choice([0, 1, 1, 1, 2])):
-            if not isinstance(document, dict | list):
+            if len(places(document)) == 1:
                 break
             document, does = changed(document, draw)
             what.append(does)
@@ -235,7 +235,7 @@ def _change_bytes(sent: Sent, draw: random.Random) -> str:
     does = draw.choice(["method", "path", "header", "without", "head", "framing", "bytes", "bytes", "cut", "garbage"])
     if does == "method":
         sent.method = draw.choice(METHODS)
-        return f"method{' of the head' if not sent.method.isalpha() or sent.method == 'CONNECT' else ''}"
+        return "method" if sent.method in METHODS[:8] else "method of the head"
     if does == "path":
         sent.path = draw.choice(PATHS)
         return f"path{' of the head' if sent.path.isascii() is False or sent.path == '*' else ''}"

@@ -84,7 +84,7 @@ def test_a_few_changed_requests(server, session):
 
 @pytest.mark.slow
 def test_many_changed_requests(server, session):
-    attacked(server, session, range(MANY // 2))
+    attacked(server, session, range(MANY * 7 // 10))
 
 
 async def spoken(server, session: str, numbers: range) -> None:
@@ -171,7 +171,7 @@ def test_a_few_requests_from_the_description(server, http):
 
 @pytest.mark.slow
 def test_many_requests_from_the_description(server, http):
-    described(server, http, examples=MANY * 2 // 5)
+    described(server, http, examples=MANY // 5)
 
 
 FINE = '{"type":"t","title":"t","status":404,"detail":"d","request_id":"r"}'
