@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
-import ipaddress
+import json
+import logging
+import pathlib
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import uvicorn
@@ -15,10 +17,15 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lob_jax.errors import InputError
-from lob_jax.serving.config import Limits
+from lob_jax.serving.config import Limits, ServeConfig
 from lob_jax.serving.http.answers import ABORT
-from lob_jax.serving.http.service import Service
+from lob_jax.serving.http.app import build_app
+from lob_jax.serving.http.keys import Keys, KeysFile, OneKey
+from lob_jax.serving.http.service import Service, log
+from lob_jax.serving.requests import Server
+from lob_jax.signals import listening
 
+POLL_S = 0.1  # between two looks for a signal
 LAST_S = 3.0  # for cancelled requests to say so, and for connections to close
 HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
@@ -190,13 +197,78 @@ def listening_socket(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether an address can be reached from this machine only."""
-    if host == "localhost":
-        return True
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return False
+def keys_of(settings: ServeConfig) -> tuple[Keys, str]:
+    """Return who may use a server, and its key if it has made one for its life; empty if there is a file of keys.
+
+    Raises:
+      InputError: the file of keys cannot be read.
+    """
+    if settings.keys_file:
+        return KeysFile(pathlib.Path(settings.keys_file).expanduser()), ""
+    made = OneKey()
+    return made, made.key
+
+
+def serve(
+    servers: Mapping[str, Server],
+    settings: ServeConfig,
+    *,
+    keys: Keys,
+    on_listening: Callable[[str], None],
+) -> None:
+    """Answer requests until a signal comes, and end in order.
+
+    After the first SIGTERM or SIGINT no more requests are taken; those at work may go on for `drain_s`, and are then
+    cancelled. The process ends with status 0. A second signal ends a program at once, with status 128 and its number.
+
+    Args:
+      servers: the engines, by the name of their model; they are drained at the end.
+      settings: where to listen, and what may be asked.
+      keys: who may ask.
+      on_listening: called with the URL once it listens.
+
+    Raises:
+      InputError: the address cannot be listened at.
+    """
+    service = Service(servers, keys, settings.limits)
+    app = build_app(service, access=write_line if settings.access_log else None)
+    meanwhile = f"taking no more requests; those at work may go on for {settings.drain_s:g} s"
+    with _logged(), listening() as listener:
+        running = Listening(app, service, host=settings.host, port=settings.port)
+        on_listening(running.url)
+        try:
+            with listener.deferred(None, grace_s=settings.drain_s, meanwhile=meanwhile):
+                while running.alive and listener.told is None:
+                    running.wait(POLL_S)
+                running.drain(settings.drain_s)
+        finally:
+            running.drain(0.0)
+            for server in servers.values():
+                server.drain(LAST_S)
+
+
+@contextlib.contextmanager
+def _logged() -> Generator[None]:
+    """Write what has failed to standard error, as a line of JSON with its trace."""
+    handler = _Lines()
+    before = log.propagate
+    log.addHandler(handler)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.propagate = before
+
+
+class _Lines(logging.Handler):
+    """A handler that writes lines of JSON."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else None
+        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
+        write_line(json.dumps({"time": when, "level": record.levelname, "said": record.getMessage(), "trace": trace}))
 
 
 def write_line(line: str) -> None:
