@@ -11,8 +11,9 @@ from lob_jax.serving.http.keys import OneKey
 from lob_jax.serving.http.serve import Listening
 from lob_jax.serving.http.service import Service
 from lob_jax.serving.stub import StubServer
+from tests.serving.settings import limits
 
-LIMITS = Limits()
+LIMITS = limits()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +32,10 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(limits: Limits = LIMITS, *, access: Callable[[str], None] | None = None, **stub: Any) -> Iterator[Running]:
+def running(allowed: Limits = LIMITS, *, access: Callable[[str], None] | None = None, **stub: Any) -> Iterator[Running]:
     """Run a server; what is left at the end is cancelled at once."""
     engine, keys = StubServer(**stub), OneKey()
-    service = Service({"stub": engine}, keys, limits)
+    service = Service({"stub": engine}, keys, allowed)
     listening = Listening(build_app(service, access=access), service, host="127.0.0.1", port=0)
     try:
         yield Running(listening.url, keys.key, engine)

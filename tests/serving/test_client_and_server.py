@@ -8,12 +8,12 @@ import pytest
 import lob_jax
 from lob_jax.book.snapshot import CORRECTION_COLUMNS, ORDER_COLUMNS
 from lob_jax.serving.client import AsyncClient, Client, Problem, history
-from lob_jax.serving.config import Limits
 from lob_jax.serving.days import opening_of, records_of
 from lob_jax.serving.openings import read_opening
 from lob_jax.serving.records import read_records
 from lob_jax.serving.units import Units
 from tests.serving.running import running
+from tests.serving.settings import limits
 
 KEPT = ("time_ns", "kind", "code", "side", "price", "size", "order_id")
 
@@ -115,7 +115,7 @@ def test_a_wrong_key_is_refused(server, day):
 
 
 def test_a_client_waits_where_it_has_asked_too_often(day):
-    with running(Limits(burst=1, rate_per_s=20.0)) as server, Client(server.url, server.key) as client:
+    with running(limits(burst=1, rate_per_s=20.0)) as server, Client(server.url, server.key) as client:
         assert [len(client.models()["models"]) for _ in range(3)] == [1] * 3
 
 

@@ -4,8 +4,12 @@ import json
 import pathlib
 from typing import Any
 
+import httpx
 import pytest
 import yaml
+
+from lob_jax.configs import base
+from tests.serving.running import running
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 FIELDS = yaml.safe_load(pathlib.Path(__file__).with_name("kubernetes_fields.yaml").read_text())
@@ -104,7 +108,7 @@ def test_a_pod_has_time_to_drain(pod, container):
 
 
 def test_the_keys_are_those_of_the_secret(pod, container):
-    keys = pathlib.PurePosixPath(options(container)["keys"])
+    keys = pathlib.PurePosixPath(options(container)["keys_file"])
     volumes = {one["name"]: one for one in pod["spec"]["volumes"]}
     mounts = {one["mountPath"]: one for one in container["volumeMounts"]}
     assert mounts.keys() == {"/tmp", "/etc/lob-jax"} and {one["name"] for one in mounts.values()} == volumes.keys()
@@ -135,3 +139,25 @@ def test_requests_with_the_header_go_to_the_pod_that_it_names():
     assert {one["metadata"]["name"] for one in (plain, sticky)} == by_kind("Service").keys()
     text = json.dumps(sticky["spec"]).replace("lob-jax-sessions", "lob-jax")
     assert json.loads(text) == plain["spec"]
+
+
+def test_its_options_are_settings_of_a_server(container):
+    assert container["command"] == ["python", "-m", "lob_jax.main", "--mode=serve"]
+    assert options(container).keys() <= set(base.get_config().serve.keys())
+
+
+def test_the_server_answers_probes_and_the_ingress_leads_to_all_other_routes(container):
+    with running() as server, httpx.Client(base_url=server.url) as client:
+        for name in ("startup", "readiness", "liveness"):
+            assert client.get(container[f"{name}Probe"]["httpGet"]["path"]).status_code == 200
+        described = client.get("/openapi.json", headers={"Authorization": f"Bearer {server.key}"}).json()
+    rules = by_kind("Ingress")["lob-jax"]["spec"]["rules"][0]["http"]["paths"]
+    found = {path for path in [*described["paths"], "/openapi.json"] if any(leads(rule, path) for rule in rules)}
+    inside = ("/metrics", "/health/")  # of one pod
+    assert {path for path in described["paths"] if path not in found and not path.startswith(inside)} == set()
+
+
+def leads(rule: dict[str, Any], path: str) -> bool:
+    """Return whether a rule of an ingress takes a path; prefixes are of whole parts of a path."""
+    prefix = rule["path"].rstrip("/")
+    return path == rule["path"] or (rule["pathType"] == "Prefix" and f"{path}/".startswith(f"{prefix}/"))

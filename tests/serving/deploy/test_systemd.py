@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from lob_jax.configs import base
+
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 UNIT = (ROOT / "launch/serve/lob-jax@.service").read_text()
 PYTHON = "/opt/lob-jax/.venv/bin/python"
@@ -64,4 +66,8 @@ def test_it_may_do_little():
 def test_each_instance_has_its_port_and_reads_the_keys_as_a_credential():
     assert options()["port"] == "%i" and options()["host"] == "127.0.0.1"
     (credential,) = settings(UNIT)["LoadCredential"]
-    assert options()["keys"] == "${CREDENTIALS_DIRECTORY}/" + credential.partition(":")[0]
+    assert options()["keys_file"] == "${CREDENTIALS_DIRECTORY}/" + credential.partition(":")[0]
+
+
+def test_its_options_are_settings_of_a_server():
+    assert options().keys() <= set(base.get_config().serve.keys())

@@ -17,15 +17,15 @@ import schemathesis
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from lob_jax.serving.config import Limits
 from tests.serving.fuzz.mutations import HISTORY, Sent, changed, documents, messages, mutated, text_of
 from tests.serving.fuzz.wire import Got, bytes_of, exchanged, fault_of, fault_of_problem, fault_of_text, parsed
 from tests.serving.running import running
+from tests.serving.settings import limits
 
 MANY = int(os.environ.get("LOB_JAX_FUZZ", "2000"))
 FEW = 60
 # What is not sent to its end is answered soon; one key may do all of it.
-LIMITS = Limits(rate_per_s=1e9, burst=10**9, streams=10_000, body_s=1.0, header_s=1.0, keep_alive_s=2.0, deadline_s=5.0)
+LIMITS = limits(rate_per_s=1e9, burst=10**9, streams=10_000, body_s=1.0, header_s=1.0, keep_alive_s=2.0, deadline_s=5.0)
 
 
 @pytest.fixture(scope="module")

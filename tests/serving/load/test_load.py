@@ -19,12 +19,12 @@ import lob_jax
 from lob_jax.bench.http_load import Connection, Target
 from lob_jax.bench.stub_service import ElsewhereStub
 from lob_jax.serving.client import history
-from lob_jax.serving.config import Limits
 from lob_jax.serving.days import opening_of, records_of
 from tests.serving.load.mixed import FULL, all_clients, gauges, slow_reader
+from tests.serving.settings import limits
 
 # As a server's own, but for many clients with one key; few enough places that some requests are refused.
-LIMITS = Limits(rate_per_s=2_000.0, burst=400, streams=150)
+LIMITS = limits(rate_per_s=2_000.0, burst=400, streams=150)
 STUB = {"events_per_s": 500.0, "batch": 10, "most_jobs": 120}
 MIB = 2**20
 # What may be added after the first third of the time. The caches of the units' text, which hold 65,536 numbers each at
