@@ -1,8 +1,9 @@
 """Measure a server: requests and events per second, and times, seen by clients in another process.
 
 `python -m lob_jax.bench.serve --stub` streams from a stub of an engine, which leaves the HTTP API alone to be measured.
-With `--bundle=FOLDER`, with `--make=small` (a model of that configuration, with one step of training) or with `--url=URL
---key=KEY` (a server of a model of simulated flow that runs already) it asks a real engine:
+With `--bundle=FOLDER`, with `--make=small` (a model of that configuration after one step of training) or with `--url=URL`
+(a server that runs already, of a model of simulated flow; the variable LOB_JAX_SERVE_KEY holds its key) it asks a real
+engine:
 
 * `--clients`: closed loop. Each client streams one path, and asks for the next when it is complete.
 * `--rates`: open loop. Requests for such streams arrive at times of a Poisson process, whether or not those before are
@@ -17,11 +18,12 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import pathlib
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,15 +43,16 @@ from lob_jax.serving.days import opening_of, records_of
 
 PACKAGES = ("numpy", "onnxruntime", "uvicorn", "httptools", "uvloop", "fastapi")
 STREAM = "/v1/generate"
-STUB_CASES = ((1, 1), (1, 32), (4, 1), (4, 32))  # connections, and events that the stub delivers at once
+STUB_CASES = ((1, 0.0), (4, 0.0), (1, 1e6), (4, 1e6))  # connections; with a speed, the stub delivers event by event
 STUB_STREAM = {"paths": 32, "events": 600, "stream": True}
+KEY = "LOB_JAX_SERVE_KEY"
 SAMPLED = {"paths": 100, "events": 10}  # of predictions with sampled paths
 
 
 def market_of(events: int) -> dict[str, Any]:
     """Return a simulated market as a request has it."""
-    day = lob_jax.load_incremental_data(events=events, seed=11)
-    return history(opening_of(day), records_of(day))
+    day = lob_jax.load_incremental_data(events=2_000 + 2 * events, seed=11)  # not all are after the opening
+    return history(opening_of(day), records_of(day)[:events])
 
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float] | None:
@@ -76,12 +79,12 @@ def row_of(name: str, tally: Tally) -> dict[str, Any]:
 def stub_rows(seconds: float) -> Iterator[dict[str, Any]]:
     """Yield the results of streams from a stub of an engine."""
     limits, market = serve_config(base.get_config().serve).limits, market_of(1)
-    for connections, batch in STUB_CASES:
+    for connections, speed in STUB_CASES:
         body = {"history": market, **STUB_STREAM}
-        with ElsewhereStub(limits, {"batch": batch}) as (target, _):
+        with ElsewhereStub(limits, {"events_per_s": speed}) as (target, _):
             asyncio.run(closed_loop(target, [body], path=STREAM, seconds=0.5))  # warm
             tally = asyncio.run(closed_loop(target, [body] * connections, path=STREAM, seconds=seconds))
-        yield row_of(f"stub, {connections} connections, {batch} events at once", tally)
+        yield row_of(f"stub, {connections} connections, {'event by event' if speed else 'at once'}", tally)
 
 
 def engine_rows(target: Target, chosen: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -128,10 +131,10 @@ async def predictions(target: Target, *, count: int, warm: int = 20) -> dict[str
 
 
 @contextlib.contextmanager
-def target_for(chosen: argparse.Namespace) -> Iterator[Target]:
+def target_for(chosen: argparse.Namespace) -> Generator[Target]:
     """Return the server that the command line asks for; one that was started for it ends afterwards."""
     if chosen.url:
-        yield target_of(chosen.url, chosen.key)
+        yield target_of(chosen.url, os.environ.get(KEY, ""))
         return
     with tempfile.TemporaryDirectory() as passing:
         folder = chosen.bundle or make_bundle(chosen.make, pathlib.Path(passing))
@@ -164,10 +167,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     server.add_argument("--bundle", type=user_path, help="folder of a bundle of a model of simulated flow")
     server.add_argument("--make", choices=("tiny", "small"), help="measure a model of this configuration")
     server.add_argument("--url", help="a server that runs already")
-    parser.add_argument("--key", default="", help="the key for --url")
-    parser.add_argument(
-        "--option", action="append", default=[], help="argument of the server, such as --config.serve.rows=8"
-    )
+    parser.add_argument("--option", action="append", default=[], help="an argument of the server; may be repeated")
     parser.add_argument("--clients", type=_numbers(int), default=[1, 4, 16], help="numbers of clients, closed loop")
     parser.add_argument("--rates", type=_numbers(float), default=[1.0], help="requests per second, open loop")
     parser.add_argument("--events", type=int, default=50, help="events of a stream")

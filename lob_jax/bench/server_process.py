@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.parse
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 from lob_jax.bench.http_load import Target
 from lob_jax.errors import InputError
@@ -25,7 +25,7 @@ def target_of(url: str, key: str) -> Target:
 
 
 @contextlib.contextmanager
-def served_bundle(bundle: pathlib.Path, options: Sequence[str] = ()) -> Iterator[Target]:
+def served_bundle(bundle: pathlib.Path, options: Sequence[str] = ()) -> Generator[Target]:
     """Serve a bundle on a free port of this machine, and end the server afterwards.
 
     Args:
