@@ -1,7 +1,7 @@
 """Measure a server: requests and events per second, and times, seen by clients in another process.
 
 `python -m lob_jax.bench.serve --stub` streams from a stub of an engine, which leaves the HTTP API alone to be measured.
-With `--bundle=FOLDER`, with `--make=small` (a model of that configuration after one step of training) or with `--url=URL`
+With `--bundle=FOLDER`, with `--make=small` (a model of that configuration after one step of training) or with `--url`
 (a server that runs already, of a model of simulated flow; the variable LOB_JAX_SERVE_KEY holds its key) it asks a real
 engine:
 
