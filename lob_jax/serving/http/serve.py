@@ -26,6 +26,7 @@ from lob_jax.serving.requests import Server
 from lob_jax.signals import listening
 
 POLL_S = 0.1  # between two looks for a signal
+SEND_BYTES = 1 << 18  # that the system keeps for a slow reader; by itself it keeps megabytes
 LAST_S = 3.0  # for cancelled requests to say so, and for connections to close
 HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
@@ -186,7 +187,9 @@ def listening_socket(host: str, port: int) -> socket.socket:
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=1024)
+        found = socket.create_server((host, port), family=family, backlog=1024)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
+        return found
     except OSError as error:
         raise InputError(
             "the server cannot listen at this address",
