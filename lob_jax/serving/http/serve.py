@@ -65,7 +65,7 @@ def guarded(limits: Limits) -> type[HttpToolsProtocol]:
         def on_message_begin(self) -> None:
             """Begin with a head."""
             super().on_message_begin()
-            self._in_head, self._head_bytes = True, 0
+            self._in_head = True
             scope: Any = self.scope  # servers may add keys of their own
             scope[ABORT] = self.transport.abort
 
