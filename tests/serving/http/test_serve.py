@@ -83,6 +83,20 @@ def test_a_head_that_does_not_come_or_end_is_not_waited_for(start):
     raw.close()
 
 
+def test_there_are_so_many_connections(start):
+    running = start(connections=2)
+    kept = [connected(running) for _ in range(2)]
+    for raw in kept:
+        raw.sendall(head(running, "/v1/models", method="GET"))
+        assert raw.recv(10_000).startswith(b"HTTP/1.1 200 ")
+    further = connected(running)
+    with pytest.raises(ConnectionResetError):
+        further.sendall(head(running, "/v1/models", method="GET"))
+        further.recv(1000) or pytest.fail("it was closed in order")
+    for raw in (*kept, further):
+        raw.close()
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
