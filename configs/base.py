@@ -254,6 +254,7 @@ def get_config() -> ml_collections.ConfigDict:
     serve.rate_per_s = 200.0  # requests of one key per second, in the long run
     serve.burst = 400  # requests of one key at once
     serve.streams = 32  # requests and sockets of one key that may be open at the same time
+    serve.connections = 1_000  # connections that may be open; further ones are closed at once
     serve.body_bytes = 1 << 20  # size of a body
     serve.json_depth = 16  # nesting of JSON
     serve.body_s = 30.0  # seconds in which a body has to arrive

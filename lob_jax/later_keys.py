@@ -88,7 +88,7 @@ LATER: tuple[LaterKey, ...] = (
     LaterKey("serve.history_events", 5_000, since="0.2.0"),
     LaterKey("serve.book_orders", 20_000, since="0.2.0", also=("serve.path_events",)),
     LaterKey("serve.paths", 256, since="0.2.0"),
-    LaterKey("serve.events", 1_000, since="0.2.0"),
+    LaterKey("serve.events", 1_000, since="0.2.0", also=("serve.connections",)),
     LaterKey("serve.infer_tokens", 8_192, since="0.2.0"),
     LaterKey("serve.infer_values", 4_000_000, since="0.2.0"),
     LaterKey("serve.rate_per_s", 200.0, since="0.2.0"),

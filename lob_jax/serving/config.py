@@ -33,6 +33,7 @@ class Limits:
       rate_per_s: requests of one key per second, in the long run.
       burst: requests of one key at once.
       streams: requests and sockets of one key that may be open at the same time.
+      connections: connections that may be open; further ones are closed at once.
       body_s: time in which a body has to arrive.
       header_s: time in which the head of a request has to arrive.
       header_bytes: size of the head of a request.
@@ -54,6 +55,7 @@ class Limits:
     rate_per_s: float
     burst: int
     streams: int
+    connections: int
     body_s: float
     header_s: float
     header_bytes: int

@@ -208,9 +208,9 @@ def _check_fields(record: Mapping[str, Any], wanted: frozenset[str], optional: f
     present = record.keys()
     if present == wanted:
         return
-    for name in wanted - present:
+    for name in sorted(wanted - present):
         raise Wrong(name, "this field", "absent")
-    for name in present - wanted - optional:
+    for name in sorted(present - wanted - optional):
         known = name if name in _ALL else ""
         raise Wrong(known, f"only the fields {', '.join(sorted(wanted | optional))}", name)
 

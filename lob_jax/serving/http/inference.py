@@ -150,8 +150,8 @@ def array_of(tensor: schemas.Tensor, *, at: str) -> np.ndarray:
     values = _flat(tensor.data, tensor.shape, at=f"{at}/data")
     dtype = np.dtype(DATATYPES[tensor.datatype])
     kinds = {"b": {bool}, "f": {int, float, Decimal}}.get(dtype.kind, {int})
-    wrong = next((value for value in values if type(value) not in kinds), None)
-    _require(wrong is None, f"{at}/data", f"values of {tensor.datatype}", wrong)
+    wrong = [value for value in values if type(value) not in kinds]
+    _require(not wrong, f"{at}/data", f"values of {tensor.datatype}", wrong[0] if wrong else "")
     if dtype.kind in "iu":
         limits = np.iinfo(dtype.name)
         fits = all(limits.min <= value <= limits.max for value in values)

@@ -209,7 +209,7 @@ def _arguments(argv: Sequence[str] | None) -> Any:
     parser.add_argument("name", nargs="?", default="", help="the name of the key, for add and revoke")
     parser.add_argument("--file", type=pathlib.Path, required=True, help="the file of keys")
     parser.add_argument("--days", type=float, default=None, help="days after which an added key expires")
-    return parser.parse_args(argv)
+    return parser.parse_intermixed_args(argv)  # the name may come after --file
 
 
 def main(argv: Sequence[str] | None = None) -> int:

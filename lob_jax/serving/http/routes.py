@@ -1,7 +1,10 @@
 """The routes of `/v1`, of health and of metrics."""
 
+import asyncio
 import contextlib
+import functools
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import Request
@@ -14,8 +17,11 @@ from lob_jax.serving.http.metrics import CONTENT_TYPE
 from lob_jax.serving.http.problems import KINDS, Problem, problem_of
 from lob_jax.serving.http.service import Service, exchange_of, log
 from lob_jax.serving.http.translate import Asked, Terms
-from lob_jax.serving.records import path_json, path_records
+from lob_jax.serving.records import path_json
 from lob_jax.serving.requests import Finished, PathEvent
+from lob_jax.serving.units import Units
+
+MANY = 1000  # items that are written in another thread, so that other requests have their turn
 
 
 def json_response(content: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -72,12 +78,10 @@ class Routes:
             last = last_of(items)
         except ValueError as error:
             raise problem_of(error, locate=asked.locate) from error
-        paths: list[dict[str, Any]] = [{"path": path, "events": []} for path in range(given.paths)]
-        for item in items:
-            if isinstance(item, PathEvent):
-                paths[item.path]["events"] += path_records(item, terms.units)
-        seconds = translate.seconds_json(last.seconds)
-        return json_response({"model": name, "seed": asked.seed, "paths": paths, "seconds": seconds})
+        head = {"model": name, "seed": asked.seed, "seconds": translate.seconds_json(last.seconds)}
+        work = functools.partial(whole, head, items, paths=given.paths, units=terms.units)
+        body = work() if len(items) < MANY else await asyncio.to_thread(work)
+        return Response(body, headers={"Cache-Control": "no-store"}, media_type="application/json")
 
     async def _stream(self, request: Request, name: str, asked: Asked, terms: Terms) -> Response:
         """Return a stream; a request that the engine refuses at once is answered by a problem instead."""
@@ -180,6 +184,16 @@ class Routes:
         return json_response(
             {"type": f"/problems/{name}", "title": kind.title, "status": kind.status, "means": kind.means}
         )
+
+
+def whole(head: dict[str, Any], items: Sequence[requests.Item], *, paths: int, units: Units) -> bytes:
+    """Return an answer that holds all paths, as JSON."""
+    texts: list[list[str]] = [[] for _ in range(paths)]
+    for item in items:
+        if isinstance(item, PathEvent):
+            texts[item.path].append(path_json(item, units)[1:-1])
+    told = [f'{{"path":{path},"events":[{",".join(text)}]}}' for path, text in enumerate(texts)]
+    return f'{json.dumps(head, separators=(",", ":"))[:-1]},"paths":[{",".join(told)}]}}'.encode()
 
 
 def told(error: Exception, request_id: str, asked: Asked | None = None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -26,70 +26,77 @@ from lob_jax.serving.requests import Server
 from lob_jax.signals import listening
 
 POLL_S = 0.1  # between two looks for a signal
+SEND_BYTES = 1 << 18  # that the system keeps for a slow reader; by itself it keeps megabytes
 LAST_S = 3.0  # for cancelled requests to say so, and for connections to close
 HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
-def guarded(limits: Limits) -> type[HttpToolsProtocol]:
-    """Return the protocol of connections, with limits of the time and the size of a request's head."""
+class Guarded(HttpToolsProtocol):
+    """A connection that is closed if a head does not arrive in time or is too large, or if there are too many.
 
-    class Guarded(HttpToolsProtocol):
-        """A connection that is closed if a head does not arrive in time, or is too large."""
+    Attributes:
+      limits: these limits.
+    """
 
-        _head_bytes = 0
-        _in_head = True
-        _timer: asyncio.TimerHandle | None = None
+    limits: ClassVar[Limits]
+    _head_bytes = 0
+    _in_head = True
+    _timer: asyncio.TimerHandle | None = None
 
-        def connection_made(self, transport: Any) -> None:
-            """Begin to wait for a head."""
-            super().connection_made(transport)
-            self._timer = self.loop.call_later(limits.header_s, self._too_slow)
+    def connection_made(self, transport: Any) -> None:
+        """Begin to wait for a head."""
+        super().connection_made(transport)
+        if len(self.connections) > self.limits.connections:
+            transport.abort()
+        else:
+            self._wait()
 
-        def connection_lost(self, exc: Exception | None) -> None:
-            """Stop waiting."""
-            self._stop()
-            super().connection_lost(exc)
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self._stop()
+        super().connection_lost(exc)
 
-        def data_received(self, data: bytes) -> None:
-            """Count the bytes of a head."""
-            if self._in_head:
-                self._head_bytes += len(data)
-                if self._timer is None:
-                    self._timer = self.loop.call_later(limits.header_s, self._too_slow)
-            super().data_received(data)
-            if self._in_head and self._head_bytes > limits.header_bytes and not self.transport.is_closing():
-                self.transport.write(HEAD_TOO_LARGE)
-                self.transport.close()
+    def data_received(self, data: bytes) -> None:
+        """Count the bytes of a head."""
+        if self._in_head:
+            self._head_bytes += len(data)
+            self._wait()
+        super().data_received(data)
+        if self._in_head and self._head_bytes > self.limits.header_bytes and not self.transport.is_closing():
+            self.transport.write(HEAD_TOO_LARGE)
+            self.transport.close()
 
-        def on_message_begin(self) -> None:
-            """Begin with a head."""
-            super().on_message_begin()
-            self._in_head, self._head_bytes = True, 0
-            scope: Any = self.scope  # servers may add keys of their own
-            scope[ABORT] = self.transport.abort
+    def on_message_begin(self) -> None:
+        """Begin with a head."""
+        super().on_message_begin()
+        self._in_head = True
+        scope: Any = self.scope  # servers may add keys of their own
+        scope[ABORT] = self.transport.abort
 
-        def on_headers_complete(self) -> None:
-            """End with it."""
-            self._in_head = False
-            self._stop()
-            super().on_headers_complete()
+    def on_headers_complete(self) -> None:
+        """End with it."""
+        self._in_head = False
+        self._stop()
+        super().on_headers_complete()
 
-        def on_message_complete(self) -> None:
-            """Expect another head."""
-            super().on_message_complete()
-            self._in_head, self._head_bytes = True, 0
+    def on_message_complete(self) -> None:
+        """Expect another head."""
+        super().on_message_complete()
+        self._in_head, self._head_bytes = True, 0
 
-        def _stop(self) -> None:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
+    def _wait(self) -> None:
+        if self._timer is None:
+            self._timer = self.loop.call_later(self.limits.header_s, self._too_slow)
 
-        def _too_slow(self) -> None:
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
             self._timer = None
-            if not self.transport.is_closing():
-                self.transport.close()
 
-    return Guarded
+    def _too_slow(self) -> None:
+        self._timer = None
+        if not self.transport.is_closing():
+            self.transport.close()
 
 
 class Listening:
@@ -163,7 +170,7 @@ async def _until(holds: Callable[[], bool], seconds: float) -> None:
 def _settings(app: ASGIApp, limits: Limits) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=guarded(limits),
+        http=type("Guarded", (Guarded,), {"limits": limits}),
         ws="websockets-sansio",
         ws_max_size=limits.body_bytes,
         ws_per_message_deflate=False,  # a few bytes may inflate to gigabytes
@@ -186,7 +193,9 @@ def listening_socket(host: str, port: int) -> socket.socket:
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=1024)
+        found = socket.create_server((host, port), family=family, backlog=1024)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
+        return found
     except OSError as error:
         raise InputError(
             "the server cannot listen at this address",
