@@ -20,6 +20,8 @@ from lob_jax.generation.host.step import (
     count_token,
     follow_flow,
     next_token,
+    note_event,
+    note_shown,
 )
 from lob_jax.generation.host.view import price_at, remember_hidden, reveal
 from lob_jax.jit import in_place, inner
@@ -155,7 +157,8 @@ def _take(paths: Paths, given: Given, path: int, walk: Walk) -> None:
     if shows:
         goes = level_of(book, s, price) >= 0
         remember_hidden(book, paths.behind.price[path, s], paths.behind.lots[path, s], kind, s, price)
-    writer = paths.own[path, WRITER]
+    writer, event = paths.own[path, WRITER], paths.event[path]
+    note_event(event, kind, spelling[sp.CODE], s, price, spelling[sp.SIZE])
     if kind == EXECUTE:
         paths.shown[path, _FILLED] = owner_at_front(book, s, price)
     take(walk, OWN | writer << OWNER_BITS if writer > 0 else 0)
@@ -165,6 +168,7 @@ def _take(paths: Paths, given: Given, path: int, walk: Walk) -> None:
         where = behind.price[path, s], behind.lots[path, s]
         if reveal(book, *where, given.reveals, walk.rules, number, paths.shown[path], s, price, levels, own_tokens):
             walk.codes.stale[s] = 1
+            note_shown(event, paths.shown[path])
     note_size(spelling, paths.recent[path])
     if kind > 0:
         remember(paths.remembered[path, s], kind, price)
