@@ -202,15 +202,16 @@ def _begun(place: Place, *, rows: int) -> Generator[Demand, Any, Prompt]:
 
 def _predict(request: Predict, work: Work, fill: Fill) -> Course:
     served, place = work.served, (yield from _place(request.market, work))
-    prompt = yield from _begun(place, rows=request.heads)
+    rows = min(request.heads, work.most_rows)
+    prompt = yield from _begun(place, rows=rows)
     if request.moves is not None:  # of the same market, whatever the session follows meanwhile
         place = Followed(place.market.copy(), place.context.copy())
     context, model = place.context, served.contents.model
     assert context.logits_V is not None
     how = {"model": model, "tokenizer": served.tokenizer, "instrument": place.market.instrument}
     reader = RowReader(served.network, model, fill)
-    reader.begin(context, rows=request.heads)
-    asked = predicted(prompt, context.logits_V, heads=request.heads, most=request.most, **how)
+    reader.begin(context, rows=rows)
+    asked = predicted(prompt, context.logits_V, heads=rows, most=request.most, **how)
     prediction = yield from _driven(asked, reader)
     yield RELEASE
     if request.moves is None:

@@ -11,15 +11,29 @@ import threading
 import time
 from typing import Any
 
+from lob_jax.errors import InputError
 from lob_jax.serving.config import EngineConfig
 from lob_jax.serving.engine.courses import Served, Work, course_of
 from lob_jax.serving.engine.jobs import RELEASE, TURN, Aside, Job, Rows, Step
 from lob_jax.serving.engine.rows import RowPool
 from lob_jax.serving.engine.sessions import Sessions
-from lob_jax.serving.requests import Busy, Cancelled, Close, Deliver, Feed, Leaving, Load, Look, ModelFacts, Request
+from lob_jax.serving.requests import (
+    Busy,
+    Cancelled,
+    Close,
+    Deliver,
+    Feed,
+    Leaving,
+    Load,
+    Look,
+    ModelFacts,
+    Refusal,
+    Request,
+)
 
 _LOG = logging.getLogger(__name__)
 _QUICK = (Feed, Look, Close)  # they need no rows, and do not wait behind requests that do
+TURNS = 2  # of requests that are not quick, between two steps of rows
 RETRY_S = 1.0  # after which the queue may have room
 PATIENCE_S = 0.2  # between two looks at deadlines, where nothing else is to be done
 ENDING_S = 5.0  # for the engine's threads to end
@@ -116,10 +130,20 @@ class Engine:
         self._give_up()
         self._admit()
         self._grant()
-        for job in list(self._active):
-            if job.ready and not isinstance(job.demand, Step):
-                self._go_on(job)
+        for job in self._next_turns():
+            self._go_on(job)
         self._step()
+
+    def _next_turns(self) -> list[Job]:
+        """Return the jobs that have a turn now: while rows are at work, not all that read, so that rows need not wait."""
+        able = [job for job in self._active if job.ready and not isinstance(job.demand, Step)]
+        slow = [job for job in able if not isinstance(job.request, _QUICK)]
+        if self._pool.used and len(slow) > TURNS:
+            for job in slow[:TURNS]:  # the others come first the next time
+                self._active.remove(job)
+                self._active.append(job)
+            return [job for job in able if job in slow[:TURNS] or job not in slow]
+        return able
 
     def _give_up(self) -> None:
         """End the jobs that are cancelled or late."""
@@ -172,7 +196,11 @@ class Engine:
             job.clock("worked")
             self._end(job, result=end.value)
             return
-        except Exception as error:
+        except (InputError, Refusal) as error:
+            self._end(job, error=error)
+            return
+        except Exception as error:  # a fault of this request alone
+            _LOG.exception("a request has failed")
             self._end(job, error=error)
             return
         job.demand, job.ready = demand, demand is TURN or isinstance(demand, Step)

@@ -12,7 +12,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class Rows(NamedTuple):
-    """What a course yields to wait for rows; it is resumed with them. Until it yields RELEASE it yields `Step`s alone."""
+    """What a course yields to wait for rows; from then on, until it yields RELEASE, it yields `Step`s alone."""
 
     count: int
 

@@ -33,10 +33,9 @@ class Session:
     def state(self, *, idle_s: float) -> SessionState:
         """Return how the session stands."""
         market = self.market
-        bid, ask = market.quotes
         left = max(self.used + idle_s - time.monotonic(), 0.0)
         return SessionState(
-            self.name, market.events, market.time_ns, bid, ask, market.closed, self.context.length, left
+            self.name, market.events, market.time_ns, market.bid, market.ask, market.closed, self.context.length, left
         )
 
 
