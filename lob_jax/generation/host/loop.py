@@ -104,7 +104,7 @@ def sampled(
     start, rest, unread_B = prompt_inputs(prompts, sampling.paths, slots if slides(model) else slots // 2)
     paths.number[:, Number.UNREAD] = unread_B
     context = Context(decoder, model, start)
-    inputs = _Inputs(prompts, sampling, Day(instrument.midnight_ns(), model.time_buckets), rest, unread_B)
+    inputs = PathInputs(prompts, sampling, Day(instrument.midnight_ns(), model.time_buckets), rest, unread_B)
     while True:
         paths = with_room(paths)
         words.advance(paths, given, *scores_of(context.logits_BV, sampling.temperature))
@@ -136,12 +136,13 @@ def scores_of(logits_BV: np.ndarray, temperature: float) -> tuple[np.ndarray, np
     return scaled_BV, np.exp(scaled_BV - scaled_BV.max(1, keepdims=True)), share_BV
 
 
-class _Inputs:
+class PathInputs:
     """The model's inputs, token by token: the rests of prompts first, then what is sampled."""
 
     def __init__(
         self, prompts: Sequence[Prompt], sampling: SamplingConfig, day: Day, rest: Inputs, unread_B: np.ndarray
     ):
+        """Begin behind the prompts, or with the `rest` of the longer ones, `unread_B` tokens of each path."""
         each = [constants(prompt) for prompt in prompts]
         self._constant = {name: np.repeat(np.stack([one[name] for one in each]), sampling.paths, 0) for name in each[0]}
         self._names = {name: np.asarray(leaf).dtype for name, leaf in prompts[0].known_T.items()}

@@ -29,12 +29,7 @@ def next_token(paths: Paths, given: Given, path: int, scores: Scores) -> int:
         return v.PAD
     if number[DONE]:
         return v.PAD
-    state = number[GRAMMAR]
-    grammar = Masked(given.first, given.last, given.offset[state], given.offset[state + 1])
-    begin, end = paths.ranges.at[path]
-    book = _drawable(
-        given.scratch, Masked(paths.ranges.first[path], paths.ranges.last[path], begin, end), given.drawable
-    )
+    grammar, book = masks_of(paths, given, path)
     _find_masses(given.scratch, scores.share, grammar, book)
     key0, key1 = fold_in(number[_KEY_0], number[_KEY_1], number[FRESH])
     key0, key1 = fold_in(key0, key1, number[WITHIN])
@@ -42,6 +37,18 @@ def next_token(paths: Paths, given: Given, path: int, scores: Scores) -> int:
     if number[FLIP]:
         at0, at1, at2 = 1 - at0, 1 - at1, 1 - at2
     return sample(given.scratch, given.sampler, scores, grammar, book, (at0, at1, at2))
+
+
+@inner
+def masks_of(paths: Paths, given: Given, path: int) -> tuple[Masked, Masked]:
+    """Return the tokens that the grammar allows next on a path, and those that the book allows as well; both drawable.
+
+    Those of the book are in scratch memory.
+    """
+    state, (begin, end) = paths.number[path, GRAMMAR], paths.ranges.at[path]
+    grammar = Masked(given.first, given.last, given.offset[state], given.offset[state + 1])
+    book = Masked(paths.ranges.first[path], paths.ranges.last[path], begin, end)
+    return grammar, _drawable(given.scratch, book, given.drawable)
 
 
 @inner
