@@ -6,8 +6,8 @@ import numpy as np
 
 from lob_jax.events.schema import Kind
 from lob_jax.generation.host.state import Given, Paths
-from lob_jax.serving.predict.heads import by_kind, compact_heads, entropy_bits, likeliest, listed
-from lob_jax.serving.predict.numbers import NumberRanges, distribution
+from lob_jax.serving.predict.heads import by_kind, compact_heads, entropy_bits, listed
+from lob_jax.serving.predict.numbers import NumberRanges, distribution, likeliest
 from lob_jax.serving.requests import Distribution, Prediction
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.bins import GAP_BINS, SIZE_BINS, CompactBins, Row

@@ -22,10 +22,12 @@ class HeadTable(NamedTuple):
     Attributes:
       spans: their kinds, sides and distances; 0 where a token is none.
       code: int64 [N], a `Code`; NONE unless the kind is CONTROL.
+      group: int64 [N], twice the kind, plus one for an ask.
     """
 
     spans: Spans
     code: np.ndarray
+    group: np.ndarray
 
 
 @functools.cache
@@ -39,7 +41,7 @@ def exact_heads() -> HeadTable:
     near, far = np.array(spans)[price].T
     is_order = kind > 0
     columns = (np.where(control, _CONTROL, kind), *(np.where(is_order, one, 0) for one in (s, near, far)))
-    return HeadTable(Spans(*columns), np.where(control, token - v.CONTROL_BASE, 0))
+    return _table(Spans(*columns), np.where(control, token - v.CONTROL_BASE, 0))
 
 
 def _code_distances(code: int) -> tuple[int, int]:
@@ -64,15 +66,11 @@ def compact_heads(bins: CompactBins) -> HeadTable:
     none = np.zeros(len(code), np.int64)
     orders = (kind + 1, s, edges[kind, price], edges[kind, price + 1] - 1)
     columns = (np.append(one, other) for one, other in zip(orders, (none + _CONTROL, none, none, none), strict=True))
-    return HeadTable(Spans(*columns), np.append(np.zeros(len(kind), np.int64), code))
+    return _table(Spans(*columns), np.append(np.zeros(len(kind), np.int64), code))
 
 
-def likeliest(chance_N: np.ndarray, count: int) -> np.ndarray:
-    """Return the indices of the greatest probabilities, the greatest first, of at most `count` that are above 0."""
-    found = np.flatnonzero(chance_N)
-    if count < len(found):
-        found = found[np.argpartition(-chance_N[found], count)[:count]]
-    return found[np.lexsort((found, -chance_N[found]))]
+def _table(spans: Spans, code: np.ndarray) -> HeadTable:
+    return HeadTable(spans, code, 2 * spans.kind + spans.s)
 
 
 def listed(paths: Paths, given: Given, table: HeadTable, best: np.ndarray, chance_N: np.ndarray) -> list[Head]:
@@ -96,7 +94,7 @@ def listed(paths: Paths, given: Given, table: HeadTable, best: np.ndarray, chanc
 
 def by_kind(table: HeadTable, chance_N: np.ndarray) -> tuple[tuple[int, int, float], ...]:
     """Return (kind, side, probability) of all kinds and sides."""
-    sums_K2 = np.bincount(2 * table.spans.kind + table.spans.s, weights=chance_N, minlength=2 * (_CONTROL + 1))
+    sums_K2 = np.bincount(table.group, weights=chance_N, minlength=2 * (_CONTROL + 1))
     orders = [(kind, 1 - 2 * s, float(sums_K2[2 * kind + s])) for kind in range(1, _CONTROL) for s in range(2)]
     return (*orders, (_CONTROL, 0, float(sums_K2[2 * _CONTROL])))
 

@@ -11,6 +11,7 @@ from lob_jax.tokens.bins import MOST_GAP
 from lob_jax.tokens.numbers import POWER, SKIP_NS
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+_LEVELS = np.array(LEVELS)
 LIKELIEST = 5  # ranges that are listed
 
 
@@ -52,9 +53,18 @@ def distribution(ranges: NumberRanges, chance_N: np.ndarray) -> Distribution:
       ranges: the ranges.
       chance_N: float64 [N], their probabilities, up to a factor.
     """
-    chance_N = chance_N / chance_N.sum()
-    at = np.minimum(np.searchsorted(np.cumsum(chance_N), LEVELS), np.flatnonzero(chance_N)[-1])
-    best = np.argsort(-chance_N, kind="stable")[:LIKELIEST]
-    rows = np.stack([ranges.low[best], ranges.high[best]], 1).tolist()
-    likeliest = [(*row, chance) for row, chance in zip(rows, chance_N[best].tolist(), strict=True) if chance > 0]
-    return Distribution(tuple(zip(LEVELS, ranges.value[at].tolist(), strict=True)), tuple(likeliest))
+    upto_N = np.cumsum(chance_N)
+    at = np.searchsorted(upto_N, upto_N[-1] * _LEVELS)
+    best = likeliest(chance_N, LIKELIEST)
+    rows = zip(
+        ranges.low[best].tolist(), ranges.high[best].tolist(), (chance_N[best] / upto_N[-1]).tolist(), strict=True
+    )
+    return Distribution(tuple(zip(LEVELS, ranges.value[at].tolist(), strict=True)), tuple(rows))
+
+
+def likeliest(chance_N: np.ndarray, count: int) -> np.ndarray:
+    """Return the indices of the greatest probabilities, the greatest first, of at most `count` that are above 0."""
+    found = np.flatnonzero(chance_N)
+    if count < len(found):
+        found = found[np.argpartition(-chance_N[found], count)[:count]]
+    return found[np.lexsort((found, -chance_N[found]))]

@@ -18,7 +18,8 @@ from lob_jax.generation.settings import SamplingConfig
 from lob_jax.models.config import ModelConfig
 from lob_jax.serving.predict.chances import write_chances
 from lob_jax.serving.predict.compact import compact_prediction
-from lob_jax.serving.predict.heads import by_kind, entropy_bits, exact_heads, likeliest, listed
+from lob_jax.serving.predict.heads import by_kind, entropy_bits, exact_heads, listed
+from lob_jax.serving.predict.numbers import likeliest
 from lob_jax.serving.predict.rows import Numbers, number_rows
 from lob_jax.serving.requests import Prediction
 from lob_jax.tokens import vocabulary as v
