@@ -33,7 +33,7 @@ _SECTIONS = {  # public names, and where each is defined: "module:name"
         "Run": "runs.load:Run",
         "evaluate": "runs.scoring:evaluate",
         "score": "runs.scoring:score",
-        "EventScores": "runs.scoring:EventScores",
+        "EventScores": "evaluation.likelihood.event_scores:EventScores",
         "generate": "runs.generation:generate",
         "SamplingConfig": "generation.settings:SamplingConfig",
         "Order": "generation.settings:Order",

@@ -43,10 +43,12 @@ class Continuation:
 
     Attributes:
       paths: their state.
+      given: what the compiled loops read and do not change.
       behind: see `Words`.
     """
 
     paths: Paths
+    given: Given
     behind: int
 
     def __init__(
@@ -69,9 +71,9 @@ class Continuation:
         room = {name: max(each[name] for each in rooms) for name in rooms[0]}
         words = WORDS[tokenizer.vocabulary.tokenizer]
         self.behind, self._advance, self._temperature = words.behind, words.advance, sampling.temperature
-        self._given: Given = given_of(prompts[0], tokenizer, instrument, sampling, model, room=room)
+        self.given = given_of(prompts[0], tokenizer, instrument, sampling, model, room=room)
         self.paths = start_paths(prompts, tokenizer, sampling, levels=room["places"] + 2)
-        words.begin(self.paths, self._given)
+        words.begin(self.paths, self.given)
         each = [constants(prompt) for prompt in prompts]
         self._constant = {name: np.repeat(np.stack([one[name] for one in each]), sampling.paths, 0) for name in each[0]}
         self._names = {name: np.asarray(leaf).dtype for name, leaf in prompts[0].known_T.items()}
@@ -99,7 +101,7 @@ class Continuation:
     def sample(self, logits_BV: np.ndarray) -> Paths:
         """Sample the next token of each path and advance the paths by it; return their state."""
         self.paths = with_room(self.paths)
-        self._advance(self.paths, self._given, *scores_of(logits_BV, self._temperature))
+        self._advance(self.paths, self.given, *scores_of(logits_BV, self._temperature))
         return self.paths
 
     def inputs(self) -> Inputs:

@@ -67,6 +67,23 @@ def advance(paths: Paths, given: Given, logit_BV: np.ndarray, weight_BV: np.ndar
             _look(paths, path, walk)
 
 
+@in_place
+def follow(paths: Paths, given: Given, token_B: np.ndarray) -> None:
+    """Advance each path by a given token, which may come next, and find what a model reads and may come then.
+
+    Args:
+      paths: changed in place; without orders of the user.
+      given: what is the same for all paths.
+      token_B: int64 [B], PAD for a path that stays as it is.
+    """
+    for path in range(len(token_B)):
+        paths.shown[path], paths.token[path] = 0, v.PAD
+        if token_B[path] != v.PAD:
+            walk = _walk(paths, given, path)
+            _move(paths, given, path, walk, token_B[path])
+            _look(paths, path, walk)
+
+
 @inner
 def _walk(paths: Paths, given: Given, path: int) -> Walk:
     book, codes = book_of(paths.books, path), codes_of(paths.codes, path)

@@ -32,12 +32,7 @@ def next_token(paths: Paths, given: Given, path: int, scores: Scores) -> int:
         return v.PAD
     if number[DONE]:
         return v.PAD
-    state = number[GRAMMAR]
-    grammar = Masked(given.first, given.last, given.offset[state], given.offset[state + 1])
-    begin, end = paths.ranges.at[path]
-    book = _drawable(
-        given.scratch, Masked(paths.ranges.first[path], paths.ranges.last[path], begin, end), given.drawable
-    )
+    grammar, book = masks_of(paths, given, path)
     _find_masses(given.scratch, scores.share, grammar, book)
     key0, key1 = fold_in(number[_KEY_0], number[_KEY_1], number[FRESH])
     key0, key1 = fold_in(key0, key1, number[WITHIN])
@@ -60,6 +55,18 @@ def note_shown(event: np.ndarray, shown: np.ndarray) -> None:
     """Note the level that the event has brought into view."""
     for k in range(3):
         event[_SHOWN_SIDE + k] = shown[k]
+
+
+@inner
+def masks_of(paths: Paths, given: Given, path: int) -> tuple[Masked, Masked]:
+    """Return the tokens that the grammar allows next on a path, and those that the book allows as well; both drawable.
+
+    Those of the book are in scratch memory.
+    """
+    state, (begin, end) = paths.number[path, GRAMMAR], paths.ranges.at[path]
+    grammar = Masked(given.first, given.last, given.offset[state], given.offset[state + 1])
+    book = Masked(paths.ranges.first[path], paths.ranges.last[path], begin, end)
+    return grammar, _drawable(given.scratch, book, given.drawable)
 
 
 @inner

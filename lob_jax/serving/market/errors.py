@@ -76,7 +76,9 @@ class Refused(NamedTuple):
         return None
 
 
-def event_error(fault: int, i: int, events: Events, book: Book, clock_ns: int, instrument: Instrument) -> EventError:
+def event_error(
+    fault: int, i: int, events: Events, book: Book, clock_ns: int, instrument: Instrument, *, first: int
+) -> EventError:
     """Return the error of event i, which was refused.
 
     Args:
@@ -86,14 +88,15 @@ def event_error(fault: int, i: int, events: Events, book: Book, clock_ns: int, i
       book: the book before it.
       clock_ns: the time of the event before it.
       instrument: the instrument.
+      first: the number of the first event.
     """
     names = ("time_ns", "kind", "code", "side", "price", "size", "order_id")
     event = {name: int(getattr(events, name)[i]) for name in names}
     what, expected, was, remedy = _told(Fault(fault), Refused(event, book, clock_ns, instrument))
     kind = Kind(event["kind"]).name if event["kind"] in list(Kind) else "of no kind"
     side = _SIDES.get(event["side"], "")
-    where = f"event {i}: {kind} {side}".rstrip()
-    return EventError(what, event=i, where=where, expected=expected, was=was, remedy=remedy)
+    where = f"event {first + i}: {kind} {side}".rstrip()
+    return EventError(what, event=first + i, where=where, expected=expected, was=was, remedy=remedy)
 
 
 def _told(fault: Fault, refused: Refused) -> tuple[str, Any, Any, str]:

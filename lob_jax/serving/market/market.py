@@ -128,7 +128,9 @@ class LiveMarket:
         """Return the bytes of what is carried from event to event."""
         return nbytes(self._state) + nbytes(self._carried.flow)
 
-    def take(self, events: Events, corrections: Corrections = NO_CORRECTIONS) -> dict[str, np.ndarray]:
+    def take(
+        self, events: Events, corrections: Corrections = NO_CORRECTIONS, *, first: int = 0
+    ) -> dict[str, np.ndarray]:
         """Take all events or, if one contradicts the market, none; return the model's inputs at their tokens.
 
         A correction of event i takes effect after it, one of event -1 before the first. What was returned at earlier
@@ -137,6 +139,7 @@ class LiveMarket:
         Args:
           events: E events, in the order of the exchange.
           corrections: level sizes of the feed's own book, see `Corrections`.
+          first: the number of the first event in errors.
 
         Returns:
           The inputs, [T, ...] by name: "tokens", int32, and those of `Prompt.known_T`.
@@ -150,14 +153,15 @@ class LiveMarket:
         # The loop looks at an event before it changes anything: a single one needs no copy.
         ahead = len(corrected.event) > 0 and corrected.event[0] < 0
         state = copied(self._state) if len(events) > 1 or ahead else self._state
-        state, clock_ns, first = roomier(state, most_added(columns, corrected)), self.time_ns, self.events
+        state, clock_ns, number = roomier(state, most_added(columns, corrected)), self.time_ns, self.events
         rows = self._rows(len(events))
         done, tokens, fault = self._follow(state, columns, time_ns, corrected, rows)
         if fault != FINE:
-            raise event_error(fault, done, events, state.book, int(state.number[CLOCK]), self.instrument)
+            clock_ns = int(state.number[CLOCK])
+            raise event_error(fault, done, events, state.book, clock_ns, self.instrument, first=first)
         self._state = state
         self.outside = [_REASONS[escape] for escape in rows.outside.tolist()]
-        taken = self._inputs(rows, events, clock_ns=clock_ns, first=first, tokens=tokens)
+        taken = self._inputs(rows, events, clock_ns=clock_ns, first=number, tokens=tokens)
         if tokens:
             self._last = {name: array[-1:].copy() for name, array in taken.items()}
         elif ahead:
