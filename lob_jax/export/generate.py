@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import onnxruntime
 
 from lob_jax.errors import InputError
 from lob_jax.export.bundle import Bundle
 from lob_jax.export.config import PLAIN, role_of
-from lob_jax.export.decoder import OnnxDecoder, session
+from lob_jax.export.decoder import OnnxDecoder, OnnxNetwork, session
 from lob_jax.export.score import Forward
 from lob_jax.generation.generated import Generated
 from lob_jax.generation.host.loop import generate as generate_on_host
@@ -33,6 +34,11 @@ def open_decoder(bundle: Bundle, *, precision: str = "", threads: int = 0) -> On
     return OnnxDecoder(_graph(bundle, STEP, precision), bundle.model, threads=threads)
 
 
+def open_network(bundle: Bundle, *, precision: str = "", threads: int = 0) -> OnnxNetwork:
+    """Return the network of a bundle, which reads tokens with caches of its callers; see `open_decoder`."""
+    return OnnxNetwork(_graph(bundle, STEP, precision), bundle.model, threads=threads)
+
+
 def open_forward(bundle: Bundle, *, precision: str = "", threads: int = 0) -> Forward:
     """Return the network of a bundle as a function of complete windows, as `lob_jax.export.score.score` takes it.
 
@@ -44,7 +50,16 @@ def open_forward(bundle: Bundle, *, precision: str = "", threads: int = 0) -> Fo
     Raises:
       InputError: the bundle has no such graph.
     """
-    running = session(_graph(bundle, FORWARD, precision), threads=threads)
+    return forward_of(open_windows(bundle, precision=precision, threads=threads))
+
+
+def open_windows(bundle: Bundle, *, precision: str = "", threads: int = 0) -> onnxruntime.InferenceSession:
+    """Return ONNX Runtime with the graph of complete windows; see `open_forward`."""
+    return session(_graph(bundle, FORWARD, precision), threads=threads)
+
+
+def forward_of(running: onnxruntime.InferenceSession) -> Forward:
+    """Return the logits of a graph of complete windows as a function of its inputs, of which there may be others."""
     names = [each.name for each in running.get_inputs()]
 
     def forward(inputs: dict[str, np.ndarray]) -> np.ndarray:

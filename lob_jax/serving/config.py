@@ -42,6 +42,7 @@ class EngineConfig:
       idle_s: seconds after which an unused session is closed.
       precision: of a bundle's weights; empty for the one that its card recommends.
       threads: of ONNX Runtime; 0 for one per core.
+      deadline_s: the deadline of requests that name none.
     """
 
     rows: int = 32
@@ -51,3 +52,4 @@ class EngineConfig:
     idle_s: float = 900.0
     precision: str = ""
     threads: int = 0
+    deadline_s: float = 60.0

@@ -34,6 +34,12 @@ class MarketContext:
         self._newest: Inputs = {}  # the last tokens: those that a new context begins with, and all that are not read
         self.logits_V: np.ndarray | None = None
 
+    @property
+    def next_logits_V(self) -> np.ndarray:
+        """Return the logits of the next token; there is nothing left to read."""
+        assert self.logits_V is not None
+        return self.logits_V
+
     def extend(self, inputs: Inputs) -> None:
         """Append tokens, [T, ...] each; a context that is full begins anew with its newest tokens."""
         count, done = len(inputs["tokens"]), 0

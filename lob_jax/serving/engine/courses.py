@@ -11,6 +11,7 @@ from lob_jax.errors import InputError
 from lob_jax.events.schema import Events
 from lob_jax.export.contents import Contents
 from lob_jax.generation.fan import fan
+from lob_jax.generation.host.context import Inputs
 from lob_jax.generation.host.continuation import Continuation
 from lob_jax.generation.prompt import Prompt
 from lob_jax.generation.settings import SamplingConfig
@@ -40,6 +41,7 @@ from lob_jax.serving.requests import (
     Scored,
     SessionState,
 )
+from lob_jax.tokens.registry import tokenizer_for
 from lob_jax.tokens.tokenizer import Tokenizer
 
 AT_ONCE = 256  # events that are followed in one call, which other threads wait for
@@ -152,11 +154,29 @@ def followed(history: History, served: Served) -> Followed:
     Raises:
       InputError: an event contradicts the book before it.
     """
-    market = LiveMarket(history.book, contents=served.contents, tokenizer=served.tokenizer, closed=history.closed)
     context = MarketContext(served.network, served.contents.model)
-    for inputs in follow(market, history.events, history.corrections):
-        context.extend(inputs)
+    market = checked_market(history, served.contents, take=context.extend)
     return Followed(market, context)
+
+
+def checked_market(
+    history: History, contents: Contents, *, take: Callable[[Inputs], None] = lambda _: None
+) -> LiveMarket:
+    """Return the market at the end of a history.
+
+    Args:
+      history: the history.
+      contents: the model.
+      take: called with the inputs at the tokens of some events after the other.
+
+    Raises:
+      InputError: an event contradicts the book before it.
+    """
+    tokenizer = tokenizer_for(contents.vocabulary)
+    market = LiveMarket(history.book, contents=contents, tokenizer=tokenizer, closed=history.closed)
+    for inputs in follow(market, history.events, history.corrections):
+        take(inputs)
+    return market
 
 
 def _open(request: OpenSession, work: Work) -> Course:
@@ -207,11 +227,10 @@ def _predict(request: Predict, work: Work, fill: Fill) -> Course:
     if request.moves is not None:  # of the same market, whatever the session follows meanwhile
         place = Followed(place.market.copy(), place.context.copy())
     context, model = place.context, served.contents.model
-    assert context.logits_V is not None
     how = {"model": model, "tokenizer": served.tokenizer, "instrument": place.market.instrument}
     reader = RowReader(served.network, model, fill)
     reader.begin(context, rows=rows)
-    asked = predicted(prompt, context.logits_V, heads=rows, most=request.most, **how)
+    asked = predicted(prompt, context.next_logits_V, heads=rows, most=request.most, **how)
     prediction = yield from _driven(asked, reader)
     yield RELEASE
     if request.moves is None:
@@ -256,9 +275,8 @@ def _forecast(request: Forecast, work: Work, fill: Fill) -> Course:
             paths[event.path].append(event)
 
     prompt = yield from _sampled(place, request.sampling, work, fill, tell=keep)
-    instrument, how = place.market.instrument, {"by": request.by, "until": request.until}
-    days = days_of(paths, instrument=instrument, start=prompt.start)
-    return (yield Aside(lambda: fan(days, quantiles=request.quantiles, **how)))
+    days = days_of(paths, instrument=place.market.instrument, start=prompt.start)
+    return (yield Aside(lambda: fan(days, by=request.by, until=request.until, quantiles=request.quantiles)))
 
 
 def _sampled(

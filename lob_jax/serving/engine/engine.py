@@ -46,16 +46,15 @@ class Engine:
       facts: what clients may know of the model.
     """
 
-    def __init__(self, served: Served, facts: ModelFacts, settings: EngineConfig, *, deadline_s: float) -> None:
+    def __init__(self, served: Served, facts: ModelFacts, settings: EngineConfig) -> None:
         """Start the engine.
 
         Args:
           served: the model.
           facts: what clients may know of it.
           settings: how the engine works.
-          deadline_s: the deadline of requests that name none.
         """
-        self.facts, self._settings, self._deadline_s = facts, settings, deadline_s
+        self.facts, self._settings = facts, settings
         self._pool = RowPool(served.network, rows=settings.rows)
         self._sessions = Sessions(settings)
         most = max(settings.rows // 2, 1)  # so that no request has all of them
@@ -79,7 +78,7 @@ class Engine:
 
     def submit(self, request: Request, deliver: Deliver, *, deadline_s: float | None = None) -> Job:
         """Begin to answer a request, see `lob_jax.serving.requests.Server`."""
-        seconds = self._deadline_s if deadline_s is None else min(deadline_s, self._deadline_s)
+        seconds = self._settings.deadline_s if deadline_s is None else deadline_s
         job = Job(request, deliver, deadline=time.monotonic() + seconds)
         with self._wake:
             if self._leaving:
@@ -135,7 +134,7 @@ class Engine:
         self._step()
 
     def _next_turns(self) -> list[Job]:
-        """Return the jobs that have a turn now: while rows are at work, not all that read, so that rows need not wait."""
+        """Return the jobs that have a turn now: while rows are at work, not all that read, since rows would wait."""
         able = [job for job in self._active if job.ready and not isinstance(job.demand, Step)]
         slow = [job for job in able if not isinstance(job.request, _QUICK)]
         if self._pool.used and len(slow) > TURNS:
@@ -219,11 +218,11 @@ class Engine:
 
     def _step(self) -> None:
         """Read a token in every row, and resume the courses whose rows they are."""
-        stepping = [job for job in self._active if isinstance(job.demand, Step)]
+        stepping = {job: job.demand.inputs for job in self._active if isinstance(job.demand, Step)}
         if not stepping:
             return
         try:
-            logits = self._pool.step({job: job.demand.inputs for job in stepping})
+            logits = self._pool.step(stepping)
         except Exception as error:
             _LOG.exception("the network has failed")
             for job in stepping:

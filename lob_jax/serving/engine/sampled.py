@@ -47,7 +47,7 @@ class RowReader:
         yield Rows(self._rows)
         for row, context in enumerate(fresh):
             self._fill(row, context)
-        return np.stack([context.logits_V for context in fresh])
+        return np.stack([context.next_logits_V for context in fresh])
 
 
 def sampled_rows(
@@ -64,8 +64,7 @@ def sampled_rows(
     """
     paths = len(continuation.paths.token)
     reader.begin(context, rows=paths)
-    assert context.logits_V is not None
-    logits_BV, told = np.repeat(context.logits_V[None], paths, 0), np.zeros(paths, np.int64)
+    logits_BV, told = np.repeat(context.next_logits_V[None], paths, 0), np.zeros(paths, np.int64)
     while True:
         continuation.sample(logits_BV)
         complete = continuation.complete
