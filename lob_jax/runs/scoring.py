@@ -17,6 +17,7 @@ from lob_jax.evaluation.evaluate import with_places
 from lob_jax.evaluation.likelihood.event_scores import EventScores, check_scores, event_scores
 from lob_jax.evaluation.likelihood.hidden import evaluate_hidden
 from lob_jax.evaluation.likelihood.scores import Rules, check_scored_once, model_network, score_windows
+from lob_jax.events.halts import OPEN
 from lob_jax.models.masking import make_masks
 from lob_jax.runs.leakage import audit
 from lob_jax.runs.load import Run
@@ -64,7 +65,7 @@ def evaluate(run: Run, *, split: str = "test", on_nats: Callable[[np.ndarray], N
     return {**result, "audit": [dataclasses.asdict(finding) for finding in audit(run)]}
 
 
-def score(run: Run, day: MarketDay) -> EventScores:
+def score(run: Run, day: MarketDay, *, closed: int = OPEN) -> EventScores:
     """Return the log-likelihood of each event of a day under a run's model.
 
     Each token is scored once, with at least half a context before it, except for the first tokens of the day. If the
@@ -73,13 +74,14 @@ def score(run: Run, day: MarketDay) -> EventScores:
     Args:
       run: a trained run.
       day: a day with at least one event; `day.part(...)` selects a part of it.
+      closed: what is closed before the day's first event, see `lob_jax.events.halts`.
 
     Raises:
       InputError: the model has no such likelihood, or the tokenizer cannot encode an event.
     """
     check_scores(run.model, day)
-    levels = run.config.data.book_levels
-    record = day_record(day, 0, len(day.events), run.tokenizer, book_levels=levels, flow=run.beside.blank_flow)
+    how: dict[str, Any] = {"book_levels": run.config.data.book_levels, "closed": closed, "flow": run.beside.blank_flow}
+    record = day_record(day, 0, len(day.events), run.tokenizer, **how)
     dataset = TokenBookDataset(
         [record],
         context=run.model.max_seq_length,

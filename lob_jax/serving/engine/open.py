@@ -1,6 +1,8 @@
 """Open what an engine serves: a bundle in ONNX Runtime, without JAX."""
 
+import dataclasses
 import functools
+import hashlib
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,9 +10,10 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+import lob_jax
 from lob_jax.book.day import MarketDay
 from lob_jax.errors import InputError
-from lob_jax.export.bundle import Bundle, open_bundle
+from lob_jax.export.bundle import open_bundle
 from lob_jax.export.contents import Contents
 from lob_jax.export.generate import forward_of, open_network, open_windows, recommended
 from lob_jax.export.score import score
@@ -47,7 +50,17 @@ def open_server(folder: pathlib.Path | str, *, name: str, settings: EngineConfig
         score=lambda history: scored_history(history, bundle.contents, score=functools.partial(score, forward=forward)),
         infer=functools.partial(_infer, windows),
     )
-    facts = _facts(bundle, name, windows, precision=settings.precision or recommended(bundle.card))
+    facts = facts_of(
+        bundle.contents,
+        name=name,
+        precision=settings.precision or recommended(bundle.card),
+        weights=bundle.weights(),
+        card=bundle.card,
+        fingerprint=bundle.fingerprint,
+        version=bundle.version,
+    )
+    arrays = {"inputs": _arrays(windows.get_inputs()), "outputs": _arrays(windows.get_outputs())}
+    facts = dataclasses.replace(facts, **arrays)
     return warm_up(Engine(served, facts, settings), served)
 
 
@@ -67,23 +80,40 @@ def scored_history(history: History, contents: Contents, *, score: Callable[...,
     return scored(score(contents, day, closed=history.closed))
 
 
-def _facts(bundle: Bundle, name: str, windows: onnxruntime.InferenceSession, *, precision: str) -> ModelFacts:
-    contents = bundle.contents
+def facts_of(
+    contents: Contents,
+    *,
+    name: str,
+    precision: str,
+    weights: Mapping[str, np.ndarray],
+    card: Mapping[str, Any],
+    fingerprint: str = "",
+    version: str = lob_jax.__version__,
+) -> ModelFacts:
+    """Return what clients may know of a model, without its arrays; of no bundle, with a hash of its weights."""
     return ModelFacts(
         name=name,
-        fingerprint=bundle.fingerprint,
-        version=bundle.version,
+        fingerprint=fingerprint or _hash(weights),
+        version=version,
         instrument=contents.instrument,
         precision=precision,
         slots=contents.model.max_seq_length,
         book_levels=contents.settings.book_levels,
         window=contents.settings.window,
         pooled=contents.settings.pooled,
-        parameters=sum(array.size for array in bundle.weights().values()),
-        card=bundle.card,
-        inputs=_arrays(windows.get_inputs()),
-        outputs=_arrays(windows.get_outputs()),
+        parameters=sum(array.size for array in weights.values()),
+        card=card,
+        inputs={},
+        outputs={},
     )
+
+
+def _hash(weights: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(weights[name]).tobytes())
+    return digest.hexdigest()
 
 
 def _arrays(described: Any) -> Arrays:
