@@ -183,7 +183,7 @@ class LiveMarket:
             clock_ns=self.time_ns,
             closed=self.closed,
             number=number,
-            behind=out_of_view(state.behind),
+            behind=out_of_view(state.book, state.behind),
             reveals=RevealDistribution(*contents.reveals) if book.window else NO_REVEALS,
             largest=contents.largest,
             flow=copied(self._carried.flow) if "flow" in names else None,
