@@ -58,7 +58,15 @@ class LiveMarket:
         where it does.
     """
 
-    def __init__(self, history_book: BookSnapshot, *, contents: Contents, tokenizer: Tokenizer, closed: int = OPEN):
+    def __init__(
+        self,
+        history_book: BookSnapshot,
+        *,
+        contents: Contents,
+        tokenizer: Tokenizer,
+        closed: int = OPEN,
+        may_cross: bool = False,
+    ):
         """Begin to follow a market.
 
         Args:
@@ -66,12 +74,14 @@ class LiveMarket:
           contents: those of the model.
           tokenizer: that of the model's vocabulary.
           closed: what is closed at the opening, see `lob_jax.events.halts`.
+          may_cross: whether best prices may cross although nothing is closed, as in feeds that show an order before its
+            executions; otherwise, an order that would trade at once is refused.
 
         Raises:
           InputError: the book is invalid, or the model reads what its tokens cannot say.
         """
         self.instrument = dated(contents.instrument, history_book.time_ns)
-        check_book(history_book, self.instrument, closed=closed)
+        check_book(history_book, self.instrument, closed=closed, may_cross=may_cross)
         self._read = read_by(contents, self.instrument)
         self._contents, vocabulary = contents, tokenizer.vocabulary
         self._bins = None if vocabulary.bins is None else new_bin_work(vocabulary.bins)
@@ -87,7 +97,7 @@ class LiveMarket:
             one_book=self._bins is not None,
         )
         last_ns = self._read.units.midnight_ns + 2 * NS_PER_DAY - 1
-        self._limits = Limits(self.instrument.tick, int(self.instrument.signed), last_ns)
+        self._limits = Limits(self.instrument.tick, int(self.instrument.signed), last_ns, int(may_cross))
         self._carried = nothing_carried(history_book.time_ns)
         self.outside: list[str] = []
         self._last = self._now()
