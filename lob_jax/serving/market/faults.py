@@ -162,7 +162,8 @@ def _fault_of_removal(book: Book, s: int, kind: int, price: int, size: int, orde
     row = level_of(book, s, price)
     if row < 0:
         return FINE if _is_out_of_view(book, s, price) else NO_LEVEL
-    slot = NOBODY if book.pooled else named_slot(book, s, price, order_id)
+    names_one = order_id != 0 and order_id != _ANONYMOUS_ID and not book.pooled
+    slot = named_slot(book, s, price, order_id) if names_one else NOBODY
     if slot != NOBODY and not book.orders[slot, MARK] & ANONYMOUS:
         held = book.orders[slot, SIZE]
         if size > held:
@@ -170,7 +171,7 @@ def _fault_of_removal(book: Book, s: int, kind: int, price: int, size: int, orde
         if kind == _CANCEL:
             return WHOLE_CANCEL if size == held else FINE
         return PART_DELETE if kind == _DELETE and size < held else FINE
-    if slot == NOBODY and order_id != 0 and not book.pooled and not _may_hold_it(book, s, row):
+    if slot == NOBODY and names_one and not _may_hold_it(book, s, row):
         return UNKNOWN_ORDER
     held = book.levels[s, row, SIZE]
     if size > held:
