@@ -83,14 +83,14 @@ def flow_along(state: FlowState, events: FlowEvents, *, start_ns: int, tick: int
       tick: price quanta per tick.
     """
     numbers_EF = np.empty((len(events.kind) + 1, FLOW_FEATURES), np.float32)
-    follow_flow(_copied(state), _columns(events), start_ns, tick, DECAY_H, numbers_EF)
+    _follow(_copied(state), _columns(events), start_ns, tick, DECAY_H, numbers_EF)
     return flow_features(numbers_EF)
 
 
 def flow_after(state: FlowState, events: FlowEvents, *, start_ns: int, tick: int) -> FlowState:
     """Return the state after some events; arguments as for `flow_along`."""
     after = _copied(state)
-    follow_flow(after, _columns(events), start_ns, tick, DECAY_H, _NO_ROWS)
+    _follow(after, _columns(events), start_ns, tick, DECAY_H, _NO_ROWS)
     return after
 
 
@@ -103,19 +103,10 @@ def _columns(events: FlowEvents) -> FlowEvents:
 
 
 @in_place
-def follow_flow(
+def _follow(
     state: FlowState, events: FlowEvents, start_ns: int, tick: int, decay_H: np.ndarray, numbers_EF: np.ndarray
 ) -> None:
-    """Advance the state over all events, and write the numbers before each and after the last, if there are rows.
-
-    Args:
-      state: changed in place.
-      events: int64 [E] each, contiguous.
-      start_ns: the clock before the first event.
-      tick: price quanta per tick.
-      decay_H: DECAY_H.
-      numbers_EF: float32 [E+1, FLOW_FEATURES], see `flow_features`, or no rows.
-    """
+    """Advance the state over all events, and write the numbers before each and after the last, if there are rows."""
     clock = start_ns
     for i in range(len(events.kind) + 1):
         if i > 0:

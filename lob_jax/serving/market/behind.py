@@ -8,18 +8,19 @@ from lob_jax.book.loops import write_levels
 from lob_jax.book.orders import Book
 from lob_jax.book.view import MOST_REMEMBERED, NOTHING_BEHIND, OutOfView
 from lob_jax.events.schema import ASK, BID
-from lob_jax.jit import inner
+from lob_jax.jit import in_place, inner
 
 
 class Behind(NamedTuple):
-    """The levels that have left the view, and memory for the view before an event and after it.
+    """The levels that have left the view, and the view itself.
 
     Attributes:
       price: int64 [2, MOST_REMEMBERED], price quanta, the best level last.
       lots: int64 [2, MOST_REMEMBERED].
       count: int64 [2], how many there are of either side.
-      before: int64 [2, 2, N], prices and lots of the N levels of the window, of both sides; N is 0 without a window.
-      after: int64 [2, 2, N].
+      before: int64 [2, 2, N], prices and lots of the N levels of the window, of both sides, when they were last noted;
+        N is 0 without a window.
+      after: int64 [2, 2, N], those now.
     """
 
     price: np.ndarray
@@ -35,36 +36,37 @@ def nothing_behind(window: int) -> Behind:
     return Behind(price, lots, np.zeros(2, np.int64), *np.zeros((2, 2, 2, window), np.int64))
 
 
-def out_of_view(behind: Behind) -> OutOfView:
-    """Return the levels behind the view, on either side from the best."""
-    if not behind.before.shape[-1]:
+def out_of_view(book: Book, behind: Behind) -> OutOfView:
+    """Return the levels behind the view of a book, on either side from the best."""
+    if not book.window:
         return NOTHING_BEHIND
-    each = [[leaf[s, :count][::-1] for s, count in enumerate(behind.count.tolist())] for leaf in behind[:2]]
-    return OutOfView(np.repeat(np.array([BID, ASK], np.int8), behind.count), *(np.concatenate(sides) for sides in each))
+    now = Behind(*(leaf.copy() for leaf in behind))
+    note_view(book, now)
+    each = [[leaf[s, :count][::-1] for s, count in enumerate(now.count.tolist())] for leaf in now[:2]]
+    return OutOfView(np.repeat(np.array([BID, ASK], np.int8), now.count), *(np.concatenate(sides) for sides in each))
 
 
-@inner
-def note_before(book: Book, behind: Behind) -> None:
-    """Note the view before an event."""
-    if book.window > 0:
-        write_levels(book, behind.before[0], behind.before[1])
+@in_place
+def note_view(book: Book, behind: Behind) -> None:
+    """Remember what has left the view since it was last noted, and forget what has come back.
 
-
-@inner
-def note_after(book: Book, behind: Behind) -> None:
-    """Remember what an event and its corrections moved out of view, and forget what they brought back."""
+    Called before each event, it compares the books before and after the last one, all of its corrections included,
+    which may come later than the event.
+    """
     if book.window == 0:
         return
     write_levels(book, behind.after[0], behind.after[1])
     for s in range(2):
         last = behind.before.shape[2] - 1
         was_full, is_full = behind.before[1, s, last] > 0, behind.after[1, s, last] > 0
-        if was_full == is_full and behind.before[0, s, last] == behind.after[0, s, last]:
-            continue
         if was_full and is_full:
-            _move(behind, s, 2 * s - 1)
-        else:  # a feed that shows fewer levels than it could shows all there are
+            if behind.before[0, s, last] != behind.after[0, s, last]:
+                _move(behind, s, 2 * s - 1)
+        elif was_full or is_full:  # a feed that shows fewer levels than it could shows all there are
             behind.count[s] = 0
+        for k in range(last + 1):
+            for what in range(2):
+                behind.before[what, s, k] = behind.after[what, s, k]
 
 
 @inner

@@ -7,9 +7,9 @@ import numpy as np
 from lob_jax.book.loops import CorrectionColumns, EventColumns, amend, step
 from lob_jax.events.schema import BID, Kind
 from lob_jax.jit import in_place, inner
-from lob_jax.serving.market.behind import note_before
+from lob_jax.serving.market.behind import note_view
 from lob_jax.serving.market.faults import FINE, Limits, fault_of
-from lob_jax.serving.market.follow import distance_of, end_event, escape_of, note_event, note_latest, note_market
+from lob_jax.serving.market.follow import distance_of, escape_of, note_event, note_latest, note_market
 from lob_jax.serving.market.state import CLOCK, CLOSED, Rows, State
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.bins import GAP_BINS, PRICE_BINS, SIZE_BINS, CompactBins
@@ -61,7 +61,7 @@ def follow_compact(
             return i, i, fault
         _take(state, events, i, time_ns[i], rows, work)
         cursor = amend(state.book, corrections, cursor, i)
-        end_event(state, rows, i)
+        note_market(state, rows, i + 1)
     return len(time_ns), len(time_ns), FINE
 
 
@@ -87,7 +87,7 @@ def _take(state: State, events: EventColumns, i: int, time_ns: int, rows: Rows, 
     note_latest(state, rows, i)
     if len(rows.queue) > 0:
         rows.queue[i] = 0
-    note_before(book, state.behind)
+    note_view(book, state.behind)
     step(book, events, i)
     note_event(state, kind, code, s, price, lots, time_ns)
 

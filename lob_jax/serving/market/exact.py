@@ -6,9 +6,9 @@ from lob_jax.book.kernel import apply, clear, level_of
 from lob_jax.book.loops import CorrectionColumns, EventColumns, amend, mark_of, step
 from lob_jax.events.schema import BID, Code, Kind
 from lob_jax.jit import in_place, inner
-from lob_jax.serving.market.behind import note_before
+from lob_jax.serving.market.behind import note_view
 from lob_jax.serving.market.faults import FINE, Limits, fault_of
-from lob_jax.serving.market.follow import distance_of, end_event, escape_of, note_event, note_latest, note_market
+from lob_jax.serving.market.follow import distance_of, escape_of, note_event, note_latest, note_market
 from lob_jax.serving.market.state import CARRY, CLOCK, CLOSED, EVENTS, Rows, State
 from lob_jax.tokens import numbers
 from lob_jax.tokens import vocabulary as v
@@ -51,7 +51,7 @@ def follow_exact(
             return i, at, fault
         at = _take(state, events, i, time_ns[i], rows, at)
         cursor = _amend(state, corrections, cursor, i)
-        end_event(state, rows, i)
+        note_market(state, rows, i + 1)
     return len(time_ns), at, FINE
 
 
@@ -77,7 +77,7 @@ def _take(state: State, events: EventColumns, i: int, time_ns: int, rows: Rows, 
     rows.outside[i] = escape_of(book, kind, code, s, distance, size, state.number[CLOSED], rules)
     gap_at, end = _spell(state, rows, i, at, (kind, code, s, distance, size, rank), time_ns)
     _note_tokens(state, rows, i, at, gap_at, end)
-    note_before(state.book, state.behind)
+    note_view(state.book, state.behind)
     step(state.book, events, i)
     if kind == _CONTROL:
         if code == _CLEAR:

@@ -74,11 +74,13 @@ class Limits(NamedTuple):
       tick: price quanta per tick.
       signed: 1 if prices may be zero or negative, else 0.
       last_ns: the last time that an event may have, UNIX ns.
+      may_cross: 1 if an ADD may reach the opposite best price although nothing is closed, else 0.
     """
 
     tick: int
     signed: int
     last_ns: int
+    may_cross: int
 
 
 @inner
@@ -111,7 +113,7 @@ def fault_of(book: Book, events: EventColumns, i: int, time_ns: int, clock_ns: i
         return fault
     order_id, s = np.int64(events.order_id[i]), 0 if side == BID else 1
     if kind == _ADD:
-        return _fault_of_add(book, s, price, order_id, closed)
+        return _fault_of_add(book, s, price, order_id, limits.may_cross or closed > OPEN)
     return _fault_of_removal(book, s, kind, price, size, order_id)
 
 
@@ -144,13 +146,13 @@ def _fault_of_distance(book: Book, kind: int, side: int, price: int, limits: Lim
 
 
 @inner
-def _fault_of_add(book: Book, s: int, price: int, order_id: int, closed: int) -> int:
+def _fault_of_add(book: Book, s: int, price: int, order_id: int, may_cross: bool) -> int:
     if _ANONYMOUS_ID <= order_id < 0:
         return BAD_ID
     if order_id != 0 and not book.pooled and book.names[place_of(book, order_id), 0] != 0:
         return KNOWN_ORDER
     sign = 1 - 2 * s
-    if closed == OPEN and not is_empty(book, 1 - s) and sign * price >= sign * best_price(book, 1 - s):
+    if not may_cross and not is_empty(book, 1 - s) and sign * price >= sign * best_price(book, 1 - s):
         return CROSSING
     return FINE
 
@@ -160,7 +162,8 @@ def _fault_of_removal(book: Book, s: int, kind: int, price: int, size: int, orde
     row = level_of(book, s, price)
     if row < 0:
         return FINE if _is_out_of_view(book, s, price) else NO_LEVEL
-    slot = NOBODY if book.pooled else named_slot(book, s, price, order_id)
+    names_one = order_id != 0 and order_id != _ANONYMOUS_ID and not book.pooled
+    slot = named_slot(book, s, price, order_id) if names_one else NOBODY
     if slot != NOBODY and not book.orders[slot, MARK] & ANONYMOUS:
         held = book.orders[slot, SIZE]
         if size > held:
@@ -168,7 +171,7 @@ def _fault_of_removal(book: Book, s: int, kind: int, price: int, size: int, orde
         if kind == _CANCEL:
             return WHOLE_CANCEL if size == held else FINE
         return PART_DELETE if kind == _DELETE and size < held else FINE
-    if slot == NOBODY and order_id != 0 and not book.pooled and not _may_hold_it(book, s, row):
+    if slot == NOBODY and names_one and not _may_hold_it(book, s, row):
         return UNKNOWN_ORDER
     held = book.levels[s, row, SIZE]
     if size > held:

@@ -11,7 +11,6 @@ from lob_jax.events.halts import OPEN
 from lob_jax.events.schema import Code, Kind
 from lob_jax.generation.host.known import note_token
 from lob_jax.jit import inner
-from lob_jax.serving.market.behind import note_after
 from lob_jax.serving.market.state import CLOCK, CLOSED, EVENTS, Rows, State
 from lob_jax.tokens.sets.escape import Escape
 from lob_jax.tokens.sets.limits import DELETE, NO_LEVEL, Rules, closed_after, has_order, is_halted, sizes, unit_of
@@ -75,13 +74,6 @@ def note_market(state: State, rows: Rows, i: int) -> None:
     write_levels(state.book, rows.price[i], rows.size[i])
     if len(rows.anchors) > 0:
         note_anchors(state.walk, state.remembered, rows.anchors[i])
-
-
-@inner
-def end_event(state: State, rows: Rows, i: int) -> None:
-    """Note the market after event i and its corrections."""
-    note_after(state.book, state.behind)
-    note_market(state, rows, i + 1)
 
 
 @inner

@@ -4,7 +4,6 @@ import copy
 
 import numpy as np
 
-from lob_jax.book.flow import blank_flow
 from lob_jax.book.kernel import to_snapshot
 from lob_jax.book.loops import CorrectionColumns, EventColumns, as_column, event_columns, most_added
 from lob_jax.book.orders import END, FIRST, PRICE, SIZE
@@ -16,13 +15,13 @@ from lob_jax.events.schema import Events
 from lob_jax.export.contents import Contents
 from lob_jax.generation.prompt import NO_REVEALS, Prompt, RevealDistribution
 from lob_jax.serving.market.behind import out_of_view
+from lob_jax.serving.market.carried import nothing_carried
 from lob_jax.serving.market.compact import follow_compact, new_bin_work
 from lob_jax.serving.market.errors import event_error
 from lob_jax.serving.market.exact import follow_exact
 from lob_jax.serving.market.faults import FINE, Limits
-from lob_jax.serving.market.inputs import Carried, inputs_of, read_by
+from lob_jax.serving.market.inputs import inputs_of, read_by
 from lob_jax.serving.market.opening import check_book, checked_corrections, dated
-from lob_jax.serving.market.regimes import NOT_MOVED
 from lob_jax.serving.market.state import (
     CLOCK,
     CLOSED,
@@ -30,6 +29,7 @@ from lob_jax.serving.market.state import (
     Rows,
     State,
     copied,
+    copied_state,
     nbytes,
     new_rows,
     new_state,
@@ -58,7 +58,15 @@ class LiveMarket:
         where it does.
     """
 
-    def __init__(self, history_book: BookSnapshot, *, contents: Contents, tokenizer: Tokenizer, closed: int = OPEN):
+    def __init__(
+        self,
+        history_book: BookSnapshot,
+        *,
+        contents: Contents,
+        tokenizer: Tokenizer,
+        closed: int = OPEN,
+        may_cross: bool = False,
+    ):
         """Begin to follow a market.
 
         Args:
@@ -66,12 +74,14 @@ class LiveMarket:
           contents: those of the model.
           tokenizer: that of the model's vocabulary.
           closed: what is closed at the opening, see `lob_jax.events.halts`.
+          may_cross: whether best prices may cross although nothing is closed, as in feeds that show an order before its
+            executions; otherwise, an order that would trade at once is refused.
 
         Raises:
           InputError: the book is invalid, or the model reads what its tokens cannot say.
         """
         self.instrument = dated(contents.instrument, history_book.time_ns)
-        check_book(history_book, self.instrument, closed=closed)
+        check_book(history_book, self.instrument, closed=closed, may_cross=may_cross)
         self._read = read_by(contents, self.instrument)
         self._contents, vocabulary = contents, tokenizer.vocabulary
         self._bins = None if vocabulary.bins is None else new_bin_work(vocabulary.bins)
@@ -86,10 +96,9 @@ class LiveMarket:
             reads_latest="latest" in self._read.names,
             one_book=self._bins is not None,
         )
-        last_ns = self._read.midnight_ns + 2 * NS_PER_DAY - 1
-        self._limits = Limits(self.instrument.tick, int(self.instrument.signed), last_ns)
-        flow = blank_flow() if "flow" in self._read.names else None
-        self._carried = Carried(flow, history_book.time_ns, NOT_MOVED)
+        last_ns = self._read.units.midnight_ns + 2 * NS_PER_DAY - 1
+        self._limits = Limits(self.instrument.tick, int(self.instrument.signed), last_ns, int(may_cross))
+        self._carried = nothing_carried(history_book.time_ns)
         self.outside: list[str] = []
         self._last = self._now()
 
@@ -126,7 +135,7 @@ class LiveMarket:
     @property
     def nbytes(self) -> int:
         """Return the bytes of what is carried from event to event."""
-        return nbytes(self._state) + nbytes(self._carried.flow)
+        return nbytes((self._state, self._carried))
 
     def take(
         self, events: Events, corrections: Corrections = NO_CORRECTIONS, *, first: int = 0
@@ -152,7 +161,7 @@ class LiveMarket:
         columns, time_ns = event_columns(events), as_column(events.time_ns, np.int64)
         # The loop looks at an event before it changes anything: a single one needs no copy.
         ahead = len(corrected.event) > 0 and corrected.event[0] < 0
-        state = copied(self._state) if len(events) > 1 or ahead else self._state
+        state = copied_state(self._state) if len(events) > 1 or ahead else self._state
         state, clock_ns, number = roomier(state, most_added(columns, corrected)), self.time_ns, self.events
         rows = self._rows(len(events))
         done, tokens, fault = self._follow(state, columns, time_ns, corrected, rows)
@@ -161,7 +170,7 @@ class LiveMarket:
             raise event_error(fault, done, events, state.book, clock_ns, self.instrument, first=first)
         self._state = state
         self.outside = [_REASONS[escape] for escape in rows.outside.tolist()]
-        taken = self._inputs(rows, events, clock_ns=clock_ns, first=number, tokens=tokens)
+        taken = self._inputs(rows, columns, time_ns, clock_ns=clock_ns, first=number, tokens=tokens)
         if tokens:
             self._last = {name: array[-1:].copy() for name, array in taken.items()}
         elif ahead:
@@ -188,17 +197,17 @@ class LiveMarket:
             clock_ns=self.time_ns,
             closed=self.closed,
             number=number,
-            behind=out_of_view(state.behind),
+            behind=out_of_view(state.book, state.behind),
             reveals=RevealDistribution(*contents.reveals) if book.window else NO_REVEALS,
             largest=contents.largest,
-            flow=self._carried.copy().flow,
+            flow=copied(self._carried.flow) if "flow" in names else None,
             **optional,
         )
 
     def copy(self) -> "LiveMarket":
         """Return an independent copy."""
         other = copy.copy(self)
-        other._state, other._carried = copied(self._state), self._carried.copy()
+        other._state, other._carried = copied_state(self._state), copied(self._carried)
         other._last, other.outside = dict(self._last), list(self.outside)
         return other
 
@@ -216,21 +225,23 @@ class LiveMarket:
         given = (state, columns, time_ns, corrected, self._limits, rows)
         return follow_exact(*given) if self._bins is None else follow_compact(*given, self._bins)
 
-    def _inputs(self, rows: Rows, events: Events, *, clock_ns: int, first: int, tokens: int) -> dict[str, np.ndarray]:
+    def _inputs(
+        self, rows: Rows, columns: EventColumns, time_ns: np.ndarray, *, clock_ns: int, first: int, tokens: int
+    ) -> dict[str, np.ndarray]:
         """Return the inputs at the tokens of some events, the first of which has the number `first`."""
-        known = inputs_of(self._read, rows, self._carried, events, clock_ns=clock_ns, tokens=tokens)
+        known = inputs_of(self._read, rows, self._carried, columns, time_ns, clock_ns=clock_ns, tokens=tokens)
         of_first = first - (self._bins is not None)  # a compact token knows its own event's clock
         return {"tokens": rows.tokens[:tokens].copy(), "event": rows.clock_row[:tokens] + np.int32(of_first), **known}
 
     def _now(self) -> dict[str, np.ndarray]:
         """Return the inputs at a BOS that would come next."""
-        rows, columns = self._rows(0), event_columns(NO_EVENTS)
+        rows, given = self._rows(0), (event_columns(NO_EVENTS), as_column(NO_EVENTS.time_ns, np.int64))
         corrected = checked_corrections(NO_CORRECTIONS, self.instrument, events=0)
-        self._follow(self._state, columns, as_column(NO_EVENTS.time_ns, np.int64), corrected, rows)
+        self._follow(self._state, *given, corrected, rows)
         rows.tokens[:1] = BOS
         for leaf in (rows.clock_row, rows.book_row, rows.queue, rows.latest):
             leaf[:1] = 0
-        found = self._inputs(rows, NO_EVENTS, clock_ns=self.time_ns, first=self.events, tokens=1)
+        found = self._inputs(rows, *given, clock_ns=self.time_ns, first=self.events, tokens=1)
         return {**found, "event": np.array([self.events - 1], np.int32)}
 
 

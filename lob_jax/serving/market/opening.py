@@ -35,13 +35,14 @@ def dated(instrument: Instrument, time_ns: int) -> Instrument:
     return dataclasses.replace(instrument, trading_day=day.isoformat())
 
 
-def check_book(book: BookSnapshot, instrument: Instrument, *, closed: int) -> None:
+def check_book(book: BookSnapshot, instrument: Instrument, *, closed: int, may_cross: bool) -> None:
     """Check that orders of a book are valid by themselves and beside each other.
 
     Args:
       book: the book.
       instrument: its instrument, for the tick, and whether prices are signed.
       closed: what is closed; then best prices may cross.
+      may_cross: whether they may anyway.
 
     Raises:
       InputError: one is not; names its row.
@@ -65,7 +66,7 @@ def check_book(book: BookSnapshot, instrument: Instrument, *, closed: int) -> No
     if off_tick.any():
         where = f"the book, last_best of {'asks' if off_tick[1] else 'bids'}"
         raise _invalid("a last best price lies between ticks", where, f"multiples of {tick}", book.last_best.tolist())
-    if closed == OPEN:
+    if closed == OPEN and not may_cross:
         _check_crossing(book)
 
 

@@ -145,6 +145,8 @@ def new_rows(events: int, *, levels: int, anchors: bool, queue: bool, latest: bo
 
 def roomier(state: State, orders: int) -> State:
     """Return the state with books that have room for so many more orders, and levels."""
+    if orders == 0:
+        return state
     book = with_room(state.book, orders)
     if state.walk.book is state.book:
         return state if book is state.book else state._replace(book=book, walk=state.walk._replace(book=book))
@@ -154,12 +156,19 @@ def roomier(state: State, orders: int) -> State:
     return state._replace(book=book, walk=state.walk._replace(book=read))
 
 
-def copied(state: State) -> State:
-    """Return an independent copy."""
-    copy = _copied(state)
+def copied_state(state: State) -> State:
+    """Return an independent copy of a state, in which one book remains one."""
+    copy = copied(state)
     if state.walk.book is state.book:
         copy = copy._replace(walk=copy.walk._replace(book=copy.book))
     return copy
+
+
+def copied(part: Any) -> Any:
+    """Return a tuple of tuples and arrays with copies of all arrays."""
+    if isinstance(part, np.ndarray):
+        return part.copy()
+    return type(part)(*(copied(each) for each in part)) if isinstance(part, tuple) else part
 
 
 def nbytes(part: Any) -> int:
@@ -167,12 +176,6 @@ def nbytes(part: Any) -> int:
     if isinstance(part, np.ndarray):
         return part.nbytes
     return sum(nbytes(each) for each in part) if isinstance(part, tuple) else 0
-
-
-def _copied(part: Any) -> Any:
-    if isinstance(part, np.ndarray):
-        return part.copy()
-    return type(part)(*(_copied(each) for each in part)) if isinstance(part, tuple) else part
 
 
 def _loaded(start: BookSnapshot) -> Book:
