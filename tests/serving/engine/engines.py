@@ -7,7 +7,6 @@ import threading
 
 import jax
 import numpy as np
-from tests.serving.market.markets import BINS, EVERYTHING, TOKENIZERS, contents_of, days
 
 from lob_jax.export.decoder import OnnxDecoder, OnnxNetwork
 from lob_jax.export.graphs import step_graph
@@ -22,24 +21,17 @@ from lob_jax.serving.engine.engine import Engine
 from lob_jax.serving.engine.warm_up import ask
 from lob_jax.serving.requests import Generate, History, ModelFacts
 from tests.generation.market import COMPACT
+from tests.serving.market.markets import BINS, EVERYTHING, TOKENIZERS, contents_of, days
 
-NARROW = {
-    "d_model": 16,
-    "n_layers": 2,
-    "n_heads": 2,
-    "d_ff": 24,
-    "time_buckets": 24,
-    "dropout": 0.0,
-    "dtype": "float32",
-}
-SHORT = {"max_seq_length": 96, **NARROW}
+SIZES = {"d_model": 16, "n_layers": 2, "n_heads": 2, "d_ff": 24, "time_buckets": 24, "max_seq_length": 96}
+SHORT = {**SIZES, "dropout": 0.0, "dtype": "float32"}
 MODELS = {
     "by time": dataclasses.replace(EVERYTHING, **SHORT),
     "learned": dataclasses.replace(EVERYTHING, **SHORT, positions="learned", flow_state=False, queue_state=False),
     "prefix": dataclasses.replace(EVERYTHING, **SHORT, positions="rotary", regime="prefix", pointer=False),
     "compact": dataclasses.replace(BINS, **SHORT),
 }
-SETTINGS = EngineConfig(rows=8, queue=4, sessions=3, sessions_per_owner=2, idle_s=60.0, threads=1, deadline_s=60.0)
+SETTINGS = EngineConfig(rows=8, queue=8, sessions=3, sessions_per_owner=2, idle_s=60.0, threads=1, deadline_s=900.0)
 
 
 def tokenizer_of(name):
@@ -135,12 +127,9 @@ def generated(name, day, **how):
     paths = {}
     for path, (tokens, corrections) in enumerate(zip(drawn.tokens, drawn.corrections, strict=True)):
         made = path_day(tokens, corrections, start=prompt.start, tokenizer=tokenizer, instrument=instrument)
-        columns = (
-            getattr(made.events, column).tolist() for column in ("time_ns", "kind", "code", "side", "price", "size")
-        )
-        shown = {
-            int(event): (int(side), int(price), int(size))
-            for event, side, price, size in zip(*(getattr(corrections, c) for c in ("event", "side", "price", "size")))
-        }
+        names = ("time_ns", "kind", "code", "side", "price", "size")
+        columns = (getattr(made.events, name).tolist() for name in names)
+        levels = [getattr(corrections, name).tolist() for name in ("event", "side", "price", "size")]
+        shown = {event: tuple(level) for event, *level in zip(*levels, strict=True)}
         paths[path] = [(*row, shown.get(number)) for number, row in enumerate(zip(*columns, strict=True))]
     return paths

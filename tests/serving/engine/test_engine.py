@@ -5,15 +5,17 @@ import threading
 
 import numpy as np
 import pytest
-from tests.serving.market.markets import days
 
+from lob_jax.book.replay import replay, snapshots_at
 from lob_jax.errors import InputError
+from lob_jax.events.schema import Events
 from lob_jax.generation.fan import fan
 from lob_jax.generation.settings import SamplingConfig
 from lob_jax.serving.engine.sampled import days_of
 from lob_jax.serving.engine.warm_up import ask
 from lob_jax.serving.requests import Feed, Forecast, Generate, History, InSession, Look, Moves, OpenSession, Predict
 from tests.serving.engine.engines import MODELS, beginning, generated, history_of, rows_of, sampled, serving
+from tests.serving.market.markets import days
 
 
 @pytest.mark.parametrize(("name", "day"), [*((name, "orders") for name in MODELS), ("by time", "window")])
@@ -119,8 +121,6 @@ def test_a_forecast_is_that_of_the_paths():
         for event in ask(engine, Generate(history, sampling)):
             paths[event.path].append(event)
     last = beginning(market, 12)
-    from lob_jax.book.replay import snapshots_at
-
     (book,) = snapshots_at(last, np.array([12]))
     made = days_of(paths, instrument=market.instrument, start=book)
     np.testing.assert_equal(found.to_json(), fan(made).to_json())
@@ -142,9 +142,6 @@ def test_moves_count_paths():
 
 def move_of(day, path):
     """Return by how much the mid price moves along a path, by a replay of its events."""
-    from lob_jax.book.replay import replay, snapshots_at
-    from lob_jax.events.schema import Events
-
     (start,) = snapshots_at(day, np.array([len(day.events)]))
     names = ("time_ns", "kind", "code", "side", "price", "size")
     events = Events.from_columns(**dict(zip(names, map(np.array, list(zip(*path, strict=True))[:6]), strict=True)))

@@ -16,6 +16,7 @@ from lob_jax.runs.exported import prompt_for
 from lob_jax.serving.market.market import LiveMarket
 from lob_jax.simulation.flow_parameters import FlowParameters
 from lob_jax.tokens.exact import ExactTokenizer
+from lob_jax.tokens.sets.shares import SHAPE
 from tests.generation.market import COMPACT
 from tests.generation.test_reveals import windowed
 from tests.test_shifted_prices import shifted
@@ -90,7 +91,9 @@ def contents_of(day, tokenizer, model=None):
     model = model or (BINS if tokenizer is COMPACT else EVERYTHING)
     instrument = dataclasses.replace(day.instrument, trading_day="2012-06-21")
     settings = Settings(LEVELS, 0, False, ("OTHER", day.instrument.symbol), EDGES, SAMPLING)
-    return Contents(model, tokenizer.vocabulary, instrument, settings, np.arange(1, 9, dtype=np.int32), REVEALS)
+    return Contents(
+        model, tokenizer.vocabulary, instrument, settings, np.arange(1, 9, dtype=np.int32), REVEALS, np.zeros(SHAPE)
+    )
 
 
 def opened(day, tokenizer, model=None, **how):
