@@ -193,6 +193,19 @@ def test_a_market_takes_some_kilobytes():
     assert 10_000 < market.nbytes < 200_000
 
 
+@pytest.mark.parametrize("tokenizer", ["ranks", "compact"])
+def test_a_book_grows_with_its_levels(tokenizer):
+    day, random, count = days()["orders"], np.random.default_rng(5), 3_000
+    far = random.permutation(np.arange(1, count // 2 + 1))
+    price = np.concatenate([day.start.price[day.start.side == 1].max() - 100 * far[far < 90], 10**8 + 100 * far])
+    columns = {"price": price, "side": np.where(price < 10**8, 1, -1), "size": 1 + far[0] + price % 700}
+    columns |= {"kind": np.full(len(price), int(Kind.ADD)), "order_id": 10**9 + np.arange(len(price))}
+    columns["time_ns"] = day.start.time_ns + np.arange(len(price))
+    deep = dataclasses.replace(day, events=Events.from_columns(**columns))
+    market, _ = assert_same(deep, TOKENIZERS[tokenizer], (*range(1, 200), 900, 1_000))
+    assert len(market.book) == len(day.start) + len(price) > 1_500 and market.nbytes < 2_000_000
+
+
 def test_a_pointer_needs_exact_tokens():
     day = days()["orders"]
     with pytest.raises(InputError, match="a model with a pointer"):
