@@ -110,6 +110,12 @@ def test_events_that_the_book_does_not_allow_are_scored_alike(run, bundle, day, 
     assert scored(scores).nats == tuple(scores.log_likelihood)
 
 
+def test_a_model_that_also_learned_labels_is_given_none(bundle, day):
+    model = dataclasses.replace(bundle.model, heads=dataclasses.replace(bundle.model.heads, outlook_events=(5,)))
+    learned = dataclasses.replace(bundle, contents=dataclasses.replace(bundle.contents, model=model))
+    assert set(prompt_for(learned, day, events=10).known_T) == set(prompt_for(bundle, day, events=10).known_T)
+
+
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 def test_every_event_of_a_bundle_is_valid(bundle, day, precision):
     sampling = SamplingConfig(paths=4, events=60, seed=3, temperature=1.3, truncation=Truncation(top_k=500))
