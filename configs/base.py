@@ -229,6 +229,41 @@ def get_config() -> ml_collections.ConfigDict:
     export.windows = 32  # validation windows on which each precision is measured
     export.name = "bundle"  # name of the bundle in the run's folder, which must not exist
 
+    config.serve = serve = ml_collections.ConfigDict()
+    serve.bundle = ()  # bundles to serve: folder or name=folder, by commas; empty for the run's best checkpoint
+    serve.host = "127.0.0.1"  # address to listen at; one that other machines can reach needs keys_file
+    serve.port = 8000  # port to listen at; 0 for any that is free
+    serve.keys_file = ""  # clients' keys, see python -m lob_jax.serving.http.keys; empty for one key per start
+    serve.access_log = True  # a line of JSON for each request, on standard error
+    serve.drain_s = 30.0  # seconds for which requests at work may go on after a signal
+    serve.precision = ""  # of a bundle's weights: float32 | int8 | int8_blocks | int4; empty for the card's choice
+    serve.threads = 0  # of ONNX Runtime; 0 for one per core
+    serve.rows = 32  # paths that are sampled together
+    serve.queue = 64  # requests that may wait; the next one is answered by status 429
+    serve.sessions = 64  # sessions that may be open
+    serve.sessions_per_key = 16  # sessions of one key
+    serve.idle_s = 900.0  # seconds after which an unused session is closed
+    serve.deadline_s = 60.0  # longest time for a request, and that of one that names none
+    serve.history_events = 5_000  # events of a history, or of one addition to a session
+    serve.book_orders = 20_000  # orders of a starting book
+    serve.paths = 256  # paths of a request
+    serve.events = 1_000  # events of a path
+    serve.path_events = 20_000  # paths times events of a request
+    serve.infer_tokens = 8_192  # rows times tokens of a request to the graph of complete windows
+    serve.infer_values = 4_000_000  # numbers in the answer to it
+    serve.rate_per_s = 200.0  # requests of one key per second, in the long run
+    serve.burst = 400  # requests of one key at once
+    serve.streams = 32  # requests and sockets of one key that may be open at the same time
+    serve.connections = 1_000  # connections that may be open; further ones are closed at once
+    serve.body_bytes = 1 << 20  # size of a body
+    serve.json_depth = 16  # nesting of JSON
+    serve.body_s = 30.0  # seconds in which a body has to arrive
+    serve.header_s = 10.0  # seconds in which the head of a request has to arrive
+    serve.header_bytes = 1 << 16  # size of the head of a request
+    serve.keep_alive_s = 30.0  # seconds after which a connection without a request is closed
+    serve.stall_s = 60.0  # seconds after which a stream is given up whose reader takes nothing
+    serve.quiet_s = 15.0  # seconds after which a stream that has nothing to say sends a comment
+
     config.score = score = ml_collections.ConfigDict()
     score.real = ""  # folder of real sequences in LOB-Bench's layout (data_real), or LOBSTER days
     score.generated = ()  # folders of generated ones (data_gen), one per model: folder or name=folder, by commas

@@ -26,7 +26,7 @@ COMPILATION_CACHE = "~/.cache/lob_jax/xla"
 EXIT_INPUT = 2  # exit status after invalid input
 EXIT_TRAINING = 1  # after a run that started and could not continue
 EXIT_FAULT = 70  # after a bug of the program: EX_SOFTWARE of sysexits.h
-WRITES_NOTHING = ("summary", "configs", "show_config")
+WRITES_NOTHING = ("summary", "configs", "show_config", "serve")
 
 
 def checked(argv: Sequence[str]) -> Command:
@@ -40,8 +40,10 @@ def checked(argv: Sequence[str]) -> Command:
     if command.mode in UNCONFIGURED:
         return command
     from lob_jax.config import validation  # imports JAX, which takes seconds: a wrong flag is reported before
+    from lob_jax.serving.config import serve_config
 
     validation.validate(command.config)
+    serve_config(command.config.serve)
     if command.mode not in WRITES_NOTHING:
         _check_workdir(command.workdir)
     return command

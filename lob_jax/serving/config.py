@@ -1,14 +1,26 @@
-"""The settings of a server."""
+"""The settings of a server; there are no defaults, which are those of configs/base.py."""
 
 import dataclasses
+import ipaddress
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lob_jax.errors import InputError
+from lob_jax.export.config import PRECISIONS
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", re.ASCII)
+BUNDLE = "bundle"  # the usual name of a bundle's folder, which says less than that of the run around it
+MOST_PORT = 65_535
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What a request may ask for.
+    """What a request may ask for, and what a client may do.
 
     Attributes:
-      body_bytes: size of a body.
+      body_bytes: size of a body, and of a message in a socket.
       json_depth: nesting of JSON.
       history_events: events of a history, or of one addition to a session.
       book_orders: orders of a starting book.
@@ -16,18 +28,40 @@ class Limits:
       events: events of a path.
       path_events: paths times events.
       infer_tokens: rows times tokens of `Infer`.
+      infer_values: numbers that an answer of `Infer` may hold.
       deadline_s: the longest deadline, and that of requests that name none.
+      rate_per_s: requests of one key per second, in the long run.
+      burst: requests of one key at once.
+      streams: requests and sockets of one key that may be open at the same time.
+      connections: connections that may be open; further ones are closed at once.
+      body_s: time in which a body has to arrive.
+      header_s: time in which the head of a request has to arrive.
+      header_bytes: size of the head of a request.
+      keep_alive_s: time after which a connection without a request is closed.
+      stall_s: time after which a stream whose reader takes nothing is given up.
+      quiet_s: time after which a stream that has nothing to say sends a comment.
     """
 
-    body_bytes: int = 1 << 20
-    json_depth: int = 16
-    history_events: int = 5_000
-    book_orders: int = 20_000
-    paths: int = 256
-    events: int = 1_000
-    path_events: int = 20_000
-    infer_tokens: int = 8_192
-    deadline_s: float = 60.0
+    body_bytes: int
+    json_depth: int
+    history_events: int
+    book_orders: int
+    paths: int
+    events: int
+    path_events: int
+    infer_tokens: int
+    infer_values: int
+    deadline_s: float
+    rate_per_s: float
+    burst: int
+    streams: int
+    connections: int
+    body_s: float
+    header_s: float
+    header_bytes: int
+    keep_alive_s: float
+    stall_s: float
+    quiet_s: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +79,112 @@ class EngineConfig:
       deadline_s: the deadline of requests that name none.
     """
 
-    rows: int = 32
-    queue: int = 64
-    sessions: int = 64
-    sessions_per_owner: int = 16
-    idle_s: float = 900.0
-    precision: str = ""
-    threads: int = 0
-    deadline_s: float = 60.0
+    rows: int
+    queue: int
+    sessions: int
+    sessions_per_owner: int
+    idle_s: float
+    precision: str
+    threads: int
+    deadline_s: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ServeConfig:
+    """The section `serve` of a configuration.
+
+    Attributes:
+      bundle: folders of bundles, each "folder" or "name=folder"; none for the checkpoint of the run.
+      host: the address to listen at; one that other machines can reach needs `keys_file`.
+      port: the port; 0 for any that is free.
+      keys_file: the file of keys; empty for one key that lives as long as the server.
+      access_log: whether each request is written to standard error.
+      drain_s: seconds for which requests at work may go on after a signal.
+      engine: how the engines work.
+      limits: what may be asked.
+
+    Raises:
+      InputError: a value is out of range.
+    """
+
+    bundle: tuple[str, ...]
+    host: str
+    port: int
+    keys_file: str
+    access_log: bool
+    drain_s: float
+    engine: EngineConfig
+    limits: Limits
+
+    def __post_init__(self) -> None:
+        within = f"0 to {MOST_PORT}"
+        _require(0 <= self.port <= MOST_PORT, "port", within, self.port, "8000 is usual; 0 is any that is free")
+        _require(self.drain_s >= 0, "drain_s", "0 or more", self.drain_s, "raise it")
+        _require(
+            bool(self.keys_file) or is_loopback(self.host),
+            "host",
+            "an address that only this machine can reach, such as 127.0.0.1, since config.serve.keys_file is empty",
+            self.host,
+            "make a file of keys: python -m lob_jax.serving.http.keys add --file FILE NAME",
+        )
+        precision = self.engine.precision
+        choices = (*PRECISIONS, "")
+        _require(precision in choices, "precision", " | ".join(PRECISIONS), precision, "empty takes the card's choice")
+        zero = {"engine.threads", "engine.queue"}
+        for part in ("engine", "limits"):
+            for name, value in dataclasses.asdict(getattr(self, part)).items():
+                least = 0 if f"{part}.{name}" in zero else 1
+                holds = isinstance(value, str) or value >= least or (isinstance(value, float) and value > 0)
+                _require(holds, KEYS.get(name, name), f"{least} or more", value, "raise it")
+        models(self.bundle)
+
+
+KEYS = {"sessions_per_owner": "sessions_per_key"}  # keys of the section that differ from the names of fields
+
+
+def serve_config(section: Mapping[str, Any]) -> ServeConfig:
+    """Return the settings of the section `serve`."""
+    own: dict[str, Any] = {name: section[name] for name in ("host", "port", "keys_file", "access_log", "drain_s")}
+    parts = {"engine": _part(section, EngineConfig), "limits": _part(section, Limits)}
+    return ServeConfig(bundle=tuple(section["bundle"]), **own, **parts)
+
+
+def _part(section: Mapping[str, Any], of: Any) -> Any:
+    fields = dataclasses.fields(of)
+    return of(**{field.name: section[KEYS.get(field.name, field.name)] for field in fields})
+
+
+def models(bundles: Sequence[str]) -> dict[str, pathlib.Path]:
+    """Return the folders of bundles, each "folder" or "name=folder", by the names under which they are served.
+
+    A folder's own name is its model's, or that of the folder around it if it is called bundle.
+
+    Raises:
+      InputError: a name is no name, or two bundles have the same.
+    """
+    found: dict[str, pathlib.Path] = {}
+    for text in bundles:
+        before, sign, after = text.partition("=")
+        folder = pathlib.Path(after if sign else before).expanduser()
+        whole = folder.absolute()
+        name = before if sign else whole.parent.name if whole.name == BUNDLE else whole.name
+        is_name = bool(NAME.fullmatch(name))
+        _require(is_name, "bundle", "names of letters, digits, _, - and .", name, "name it: name=folder")
+        _require(name not in found, "bundle", "names that differ", f"{name}, twice", "name them: name=folder")
+        found[name] = folder
+    return found
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address can be reached from this machine only."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _require(holds: bool, key: str, expected: object, was: object, remedy: str) -> None:
+    if not holds:
+        raise InputError(
+            "the configuration is invalid", where=f"config.serve.{key}", expected=expected, was=was, remedy=remedy
+        )

@@ -19,6 +19,7 @@ STAGES = {
     "audit": "lob_jax.stages.model",
     "generate": "lob_jax.stages.generate",
     "export": "lob_jax.stages.export",
+    "serve": "lob_jax.stages.serve",
     "prune": "lob_jax.stages.model",
     "sweep": "lob_jax.stages.sweep",
     "find_lr": "lob_jax.stages.probe",

@@ -1,0 +1,178 @@
+"""The socket of a session: events in, states, predictions and paths out, several at the same time."""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import WebSocket
+
+from lob_jax.serving import requests
+from lob_jax.serving.http import schemas, translate
+from lob_jax.serving.http.answers import last_of
+from lob_jax.serving.http.bodies import parse_json
+from lob_jax.serving.http.problems import Problem, problem_of
+from lob_jax.serving.http.routes import told
+from lob_jax.serving.http.service import Service, exchange_of
+from lob_jax.serving.http.translate import Asked, Terms
+from lob_jax.serving.records import path_json
+from lob_jax.serving.requests import PathEvent
+
+STALLED = 1013  # status of a socket that is closed because its client takes nothing
+
+Work = Callable[[schemas.LiveMessage], Coroutine[Any, Any, None]]
+
+
+class Live:
+    """The endpoint of sockets."""
+
+    def __init__(self, service: Service):
+        self.service = service
+
+    async def live(self, socket: WebSocket, session_id: str) -> None:
+        """Follow a session; one that there is not is refused before the socket opens."""
+        exchange = exchange_of(socket.scope)
+        name = self.service.of_session(session_id)
+        terms = self.service.terms(name, exchange.owner)
+        async with self.service.rates.opened(exchange.owner):
+            look = Asked(requests.Look(translate.in_session(session_id, terms)))
+            async with self.service.answering() as answer:
+                await self.service.submit(name, look, answer)
+                last_of(await answer.all_items())
+            await socket.accept()
+            await Conversation(self.service, socket, terms, session_id).run()
+
+
+class Conversation:
+    """What is going on in one socket: at most one request of each kind at a time."""
+
+    def __init__(self, service: Service, socket: WebSocket, terms: Terms, session_id: str):
+        self._service, self._socket, self._terms, self._session = service, socket, terms, session_id
+        self._exchange = exchange_of(socket.scope)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Answer messages until the client leaves or takes nothing any more."""
+        try:
+            while (message := await self._socket.receive())["type"] != "websocket.disconnect":
+                await self._heard(message.get("text"))
+        except TimeoutError:
+            await self._socket.close(STALLED)
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _heard(self, text: str | None) -> None:
+        """Begin to answer a message; events are taken one message after the other."""
+        message = None
+        try:
+            message = self._message(text)
+            if message.events is not None:
+                await self._feed(message)
+            elif message.predict is not None:
+                self._begin("predict", self._predict, message)
+            else:
+                self._begin("generate", self._generate, message)
+        except TimeoutError:
+            raise
+        except Exception as error:
+            await self._send_problem(error, message)
+
+    def _message(self, text: str | None) -> schemas.LiveMessage:
+        """Return a message; raise Problem for one that is none."""
+        self._service.rates.spend(self._exchange.owner)
+        if text is None:
+            raise Problem("media-type", "messages are JSON text")
+        plain = parse_json(text, depth=self._service.limits.json_depth)
+        message = schemas.validated(schemas.LiveMessage, plain)
+        given = [name for name in ("events", "predict", "generate") if getattr(message, name) is not None]
+        if len(given) != 1:
+            raise Problem(
+                "invalid-request",
+                "a message has one of events, predict and generate",
+                pointer="",
+                was=", ".join(given) or "none",
+                id=message.id,
+            )
+        return message
+
+    def _begin(self, kind: str, work: Work, message: schemas.LiveMessage) -> None:
+        """Begin a task, unless one of its kind is at work."""
+        before = self._tasks.get(kind)
+        if before is not None and not before.done():
+            raise Problem("busy", f"this socket has a {kind} at work", headers={"Retry-After": "1"})
+        self._tasks[kind] = asyncio.create_task(self._done(work, message))
+
+    async def _done(self, work: Work, message: schemas.LiveMessage) -> None:
+        try:
+            await work(message)
+        except TimeoutError:
+            await self._socket.close(STALLED)
+        except Exception as error:
+            await self._send_problem(error, message)
+
+    async def _feed(self, message: schemas.LiveMessage) -> None:
+        asked = schemas.FeedAsked(events=message.events or [])
+        fed = translate.feed(asked, self._terms, session=self._session)
+        try:
+            last = last_of(await self._items(fed))
+        except ValueError as error:
+            await self._send_problem(error, message, fed)
+            return
+        await self._send(message, state=translate.state_json(last.result, self._terms))
+
+    async def _predict(self, message: schemas.LiveMessage) -> None:
+        settings = dict(message.predict or ())
+        asked = self._inside("/predict", translate.predict, schemas.PredictAsked(session=self._session, **settings))
+        last = last_of(await self._items(asked))
+        found = translate.prediction_json(last.result, self._terms)
+        await self._send(message, prediction={**found, "seconds": translate.seconds_json(last.seconds)})
+
+    async def _generate(self, message: schemas.LiveMessage) -> None:
+        settings = dict(message.generate or ())
+        asked = self._inside("/generate", translate.generate, schemas.GenerateAsked(session=self._session, **settings))
+        units, events, last = self._terms.units, 0, None
+        async with self._service.answering() as answer:
+            await self._service.submit(self._terms.facts.name, asked, answer)
+            while last is None:
+                await answer.wait(self._service.limits.deadline_s)
+                items = answer.take()
+                texts = [
+                    f'{{"path":{item.path},"number":{item.number},"records":{path_json(item, units)}}}'
+                    for item in items
+                    if isinstance(item, PathEvent)
+                ]
+                events += len(texts)
+                if texts:
+                    await self._write(f'{{"id":{json.dumps(message.id)},"events":[{",".join(texts)}]}}')
+                last = last_of(items) if len(texts) < len(items) else None
+        seconds = translate.seconds_json(last.seconds)
+        done = {"model": self._terms.facts.name, "seed": asked.seed, "events": events, "seconds": seconds}
+        await self._send(message, done=done)
+
+    def _inside(self, pointer: str, build: Callable[[Any, Terms], Asked], asked: Any) -> Asked:
+        """Return a request; its problems are told with their place in the message."""
+        try:
+            return build(asked, self._terms)
+        except (Problem, ValueError) as error:
+            raise problem_of(error).inside(pointer) from error
+
+    async def _items(self, asked: Asked) -> list[requests.Item]:
+        async with self._service.answering() as answer:
+            await self._service.submit(self._terms.facts.name, asked, answer)
+            return await answer.all_items()
+
+    async def _send(self, message: schemas.LiveMessage, **content: Any) -> None:
+        await self._write(json.dumps({"id": message.id, **content}, separators=(",", ":")))
+
+    async def _send_problem(
+        self, error: Exception, message: schemas.LiveMessage | None, asked: Asked | None = None
+    ) -> None:
+        body = told(error, self._exchange.request_id, asked)
+        await self._write(json.dumps({"id": message.id if message else body.pop("id", None), "problem": body}))
+
+    async def _write(self, text: str) -> None:
+        """Send a message; raise TimeoutError if the client takes nothing for too long."""
+        async with asyncio.timeout(self._service.limits.stall_s):
+            await self._socket.send_text(text)

@@ -1,0 +1,286 @@
+"""Run the API: listen, end in order on a signal, and leave the engines in order."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import pathlib
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, ClassVar
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from lob_jax.errors import InputError
+from lob_jax.serving.config import Limits, ServeConfig
+from lob_jax.serving.http.answers import ABORT
+from lob_jax.serving.http.app import build_app
+from lob_jax.serving.http.keys import Keys, KeysFile, OneKey
+from lob_jax.serving.http.service import Service, log
+from lob_jax.serving.requests import Server
+from lob_jax.signals import listening
+
+POLL_S = 0.1  # between two looks for a signal
+SEND_BYTES = 1 << 18  # that the system keeps for a slow reader; by itself it keeps megabytes
+LAST_S = 3.0  # for cancelled requests to say so, and for connections to close
+HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+class Guarded(HttpToolsProtocol):
+    """A connection that is closed if a head does not arrive in time or is too large, or if there are too many.
+
+    Attributes:
+      limits: these limits.
+    """
+
+    limits: ClassVar[Limits]
+    _head_bytes = 0
+    _in_head = True
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin to wait for a head."""
+        super().connection_made(transport)
+        if len(self.connections) > self.limits.connections:
+            transport.abort()
+        else:
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self._stop()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Count the bytes of a head."""
+        if self._in_head:
+            self._head_bytes += len(data)
+            self._wait()
+        super().data_received(data)
+        if self._in_head and self._head_bytes > self.limits.header_bytes and not self.transport.is_closing():
+            self.transport.write(HEAD_TOO_LARGE)
+            self.transport.close()
+
+    def on_message_begin(self) -> None:
+        """Begin with a head."""
+        super().on_message_begin()
+        self._in_head = True
+        scope: Any = self.scope  # servers may add keys of their own
+        scope[ABORT] = self.transport.abort
+
+    def on_headers_complete(self) -> None:
+        """End with it."""
+        self._in_head = False
+        self._stop()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Expect another head."""
+        super().on_message_complete()
+        self._in_head, self._head_bytes = True, 0
+
+    def _wait(self) -> None:
+        if self._timer is None:
+            self._timer = self.loop.call_later(self.limits.header_s, self._too_slow)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _too_slow(self) -> None:
+        self._timer = None
+        if not self.transport.is_closing():
+            self.transport.close()
+
+
+class Listening:
+    """A server that runs in a thread of its own, so that the main thread is free for signals.
+
+    Attributes:
+      url: where it listens.
+    """
+
+    def __init__(self, app: ASGIApp, service: Service, *, host: str, port: int):
+        """Listen, and begin to answer.
+
+        Raises:
+          InputError: the address cannot be listened at.
+        """
+        self._service, self._socket = service, listening_socket(host, port)
+        self.url = f"http://{'[' + host + ']' if ':' in host else host}:{self._socket.getsockname()[1]}"
+        self._server = uvicorn.Server(_settings(app, service.limits))
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
+        self._thread.start()
+        self._started.wait()
+
+    @property
+    def alive(self) -> bool:
+        """Return whether it still answers."""
+        return self._thread.is_alive()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until it has ended, or so long."""
+        self._thread.join(seconds)
+
+    def drain(self, seconds: float) -> None:
+        """Take no more requests, let those on their way end for so long, cancel what is left, and end."""
+        if self._loop is not None and self.alive:
+            asyncio.run_coroutine_threadsafe(self._drained(seconds), self._loop)
+        self._thread.join(seconds + 2 * LAST_S)
+
+    async def _drained(self, seconds: float) -> None:
+        service = self._service
+        service.leaving = True
+        await _until(lambda: not service.answers, seconds)
+        for answer in list(service.answers):
+            answer.cancel()
+        await _until(lambda: not service.answers, LAST_S)
+        self._server.should_exit = True
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=_new_loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._started.set()
+        await self._server.serve(sockets=[self._socket])
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    import uvloop
+
+    return uvloop.new_event_loop()
+
+
+async def _until(holds: Callable[[], bool], seconds: float) -> None:
+    limit = time.monotonic() + seconds
+    while not holds() and time.monotonic() < limit:
+        await asyncio.sleep(0.02)
+
+
+def _settings(app: ASGIApp, limits: Limits) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=type("Guarded", (Guarded,), {"limits": limits}),
+        ws="websockets-sansio",
+        ws_max_size=limits.body_bytes,
+        ws_per_message_deflate=False,  # a few bytes may inflate to gigabytes
+        lifespan="off",
+        log_config=None,
+        log_level="critical",  # what a route has not foreseen is logged at the gate
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=int(limits.keep_alive_s),
+        timeout_graceful_shutdown=int(LAST_S),
+    )
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+      InputError: it cannot, for example because another program does.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        found = socket.create_server((host, port), family=family, backlog=1024)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
+        return found
+    except OSError as error:
+        raise InputError(
+            "the server cannot listen at this address",
+            where="config.serve.host, config.serve.port",
+            expected="an address of this machine, and a port that is free",
+            was=f"{host}:{port}: {error.strerror}",
+            remedy="choose another port, or 0 for any",
+        ) from error
+
+
+def keys_of(settings: ServeConfig) -> tuple[Keys, str]:
+    """Return who may use a server, and its key if it has made one for its life; empty if there is a file of keys.
+
+    Raises:
+      InputError: the file of keys cannot be read.
+    """
+    if settings.keys_file:
+        return KeysFile(pathlib.Path(settings.keys_file).expanduser()), ""
+    made = OneKey()
+    return made, made.key
+
+
+def serve(
+    servers: Mapping[str, Server],
+    settings: ServeConfig,
+    *,
+    keys: Keys,
+    on_listening: Callable[[str], None],
+) -> None:
+    """Answer requests until a signal comes, and end in order.
+
+    After the first SIGTERM or SIGINT no more requests are taken; those at work may go on for `drain_s`, and are then
+    cancelled. The process ends with status 0. A second signal ends a program at once, with status 128 and its number.
+
+    Args:
+      servers: the engines, by the name of their model; they are drained at the end.
+      settings: where to listen, and what may be asked.
+      keys: who may ask.
+      on_listening: called with the URL once it listens.
+
+    Raises:
+      InputError: the address cannot be listened at.
+    """
+    service = Service(servers, keys, settings.limits)
+    app = build_app(service, access=write_line if settings.access_log else None)
+    meanwhile = f"taking no more requests; those at work may go on for {settings.drain_s:g} s"
+    with _logged(), listening() as listener:
+        running = Listening(app, service, host=settings.host, port=settings.port)
+        on_listening(running.url)
+        try:
+            with listener.deferred(None, grace_s=settings.drain_s, meanwhile=meanwhile):
+                while running.alive and listener.told is None:
+                    running.wait(POLL_S)
+                running.drain(settings.drain_s)
+        finally:
+            running.drain(0.0)
+            for server in servers.values():
+                server.drain(LAST_S)
+
+
+@contextlib.contextmanager
+def _logged() -> Generator[None]:
+    """Write what has failed to standard error, as a line of JSON with its trace."""
+    handler = _Lines()
+    before = log.propagate
+    log.addHandler(handler)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.propagate = before
+
+
+class _Lines(logging.Handler):
+    """A handler that writes lines of JSON."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else None
+        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
+        write_line(json.dumps({"time": when, "level": record.levelname, "said": record.getMessage(), "trace": trace}))
+
+
+def write_line(line: str) -> None:
+    """Write a line of the log to standard error."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()

@@ -1,0 +1,68 @@
+"""The stage `serve`: answer requests about live order books over HTTP, with bundles or a run's best checkpoint."""
+
+import importlib
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+import ml_collections
+
+from lob_jax.console import console, errors, waiting
+from lob_jax.errors import InputError
+from lob_jax.serving.config import ServeConfig, models, serve_config
+
+if TYPE_CHECKING:
+    from lob_jax.serving.requests import Server
+
+BUNDLES, RUNS = "lob_jax.serving.engine.open", "lob_jax.serving.engine.checkpoint"  # where models are opened
+USUALLY = "1 s to 1 min, depending on the model"
+
+
+def serve(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
+    """Open the models, and answer requests until a signal ends it.
+
+    Raises:
+      InputError: packages of the extra [serve] are not installed, a model cannot be opened, or the address is taken.
+    """
+    settings = serve_config(config.serve)
+    try:
+        from lob_jax.serving.http.serve import keys_of
+        from lob_jax.serving.http.serve import serve as run_server
+
+        opener = importlib.import_module(BUNDLES if settings.bundle else RUNS)
+    except ImportError as error:
+        raise without_packages(error) from error
+    keys, own_key = keys_of(settings)
+    with waiting("opening and warming the models", usually=USUALLY):
+        servers = opened(config, workdir, settings, opener)
+    for name, server in servers.items():
+        facts = server.facts
+        console.print(f"{name}: {facts.instrument.symbol}, {facts.parameters:,} parameters, {facts.precision}")
+    if own_key:
+        errors.print(f"key of this server, until it ends: {own_key}", soft_wrap=True, highlight=False)
+    run_server(servers, settings, keys=keys, on_listening=lambda url: console.print(f"listening at {url}"))
+
+
+def opened(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path, settings: ServeConfig, opener: Any
+) -> "dict[str, Server]":
+    """Return the engines by the names of their models: those of the bundles, or of the run if there are none."""
+    folders = models(settings.bundle)
+    if folders:
+        return {
+            name: opener.open_server(folder, name=name, settings=settings.engine) for name, folder in folders.items()
+        }
+    from lob_jax.stages.model import trained_run  # imports JAX, which bundles do without
+
+    name = next(iter(models([f"{workdir.absolute().name}={workdir}"])))
+    return {name: opener.open_run(trained_run(config, workdir), name=name, settings=settings.engine)}
+
+
+def without_packages(error: ImportError) -> InputError:
+    """Return the error for an installation that cannot serve."""
+    return InputError(
+        "serving needs packages that are not installed",
+        where="--mode=serve",
+        expected="an installation with the extra [serve]",
+        was=error,
+        remedy='pip install -e ".[serve]"',
+    )

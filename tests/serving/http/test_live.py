@@ -1,0 +1,166 @@
+"""The socket of a session."""
+
+import json
+import time
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from lob_jax.errors import InputError
+from lob_jax.serving.stub import StubServer
+from tests.serving.http.conftest import ADD
+
+
+class Socket:
+    """A client that speaks JSON."""
+
+    def __init__(self, running, session=None, key=None):
+        url = running.listening.url.replace("http", "ws", 1)
+        session = running.opened() if session is None else session
+        headers = {"Authorization": f"Bearer {running.key if key is None else key}"}
+        self.connecting = connect(f"{url}/v1/sessions/{session}/live", additional_headers=headers, max_size=None)
+
+    def __enter__(self):
+        self.socket = self.connecting.__enter__()
+        return self
+
+    def __exit__(self, *error):
+        self.connecting.__exit__(*error)
+
+    def send(self, **message):
+        self.socket.send(json.dumps(message))
+
+    def receive(self):
+        return json.loads(self.socket.recv(timeout=20))
+
+    def ask(self, **message):
+        self.send(**message)
+        return self.receive()
+
+
+def test_events_go_in_and_states_come_out(server):
+    with Socket(server) as socket:
+        for number in range(3):
+            found = socket.ask(id=number, events=[ADD, ADD])
+            assert (found["id"], found["state"]["events"]) == (number, 3 + 2 * number)
+        assert socket.ask(events=[])["id"] is None
+
+
+def test_several_messages_at_once_are_taken_in_order(server):
+    with Socket(server) as socket:
+        for number in range(20):
+            socket.send(id=number, events=[ADD])
+        found = [socket.receive() for _ in range(20)]
+        assert [one["id"] for one in found] == [*range(20)]
+        assert [one["state"]["events"] for one in found] == [*range(2, 22)]
+
+
+def test_predictions_and_paths_come_in_the_same_socket(server):
+    with Socket(server) as socket:
+        found = socket.ask(id="p", predict={"most": 1})
+        assert found["id"] == "p" and len(found["prediction"]["heads"]) == 1
+        socket.send(id="g", generate={"paths": 2, "events": 300, "seed": 4})
+        events = []
+        while "events" in (found := socket.receive()):
+            assert found["id"] == "g"
+            events += found["events"]
+        assert len(events) == 600 and found["done"]["events"] == 600 and found["done"]["seed"] == 4
+        assert [event["number"] for event in events if event["path"] == 1] == [*range(300)]
+        assert {*events[0]} == {"path", "number", "records"}
+
+
+def test_one_of_each_kind_at_a_time(start):
+    running = start()
+    with Socket(running) as socket:
+        running.stub.held.clear()
+        socket.send(id=1, generate={"events": 1})
+        socket.send(id=2, predict={})
+        busy = socket.ask(id=3, generate={"events": 1})
+        assert (busy["id"], busy["problem"]["type"]) == (3, "/problems/busy")
+        running.stub.held.set()
+        assert {json.dumps(socket.receive()["id"]) for _ in range(3)} == {"1", "2"}
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "pointer"),
+    [
+        ("{", "invalid-json", None),
+        ('{"a":NaN}', "invalid-json", None),
+        ("[" * 100, "invalid-json", None),
+        ("[]", "invalid-request", ""),
+        ("{}", "invalid-request", ""),
+        ('{"events":[],"predict":{}}', "invalid-request", ""),
+        ('{"events":[{}]}', "invalid-request", "/events/0/kind"),
+        ('{"predict":{"heads":-1}}', "invalid-request", "/predict/heads"),
+        ('{"predict":{"session":"x"}}', "invalid-request", "/predict/session"),
+        ('{"generate":{"paths":257}}', "invalid-request", "/generate/paths"),
+        ('{"generate":{"temperature":-1}}', "invalid-request", "/generate/temperature"),
+        ('{"id":[],"events":[]}', "invalid-request", None),
+    ],
+)
+def test_a_wrong_message_is_answered_and_the_socket_stays_open(server, text, name, pointer):
+    with Socket(server) as socket:
+        socket.socket.send(text)
+        problem = socket.receive()["problem"]
+        assert problem["type"] == f"/problems/{name}"
+        assert pointer is None or problem["pointer"] == pointer
+        assert socket.ask(id=1, events=[])["id"] == 1
+
+
+def test_bytes_are_no_message(server):
+    with Socket(server) as socket:
+        socket.socket.send(b"{}")
+        assert socket.receive()["problem"]["type"] == "/problems/media-type"
+
+
+def test_an_event_that_contradicts_the_book_is_named_by_its_record(start):
+    running = start()
+    with Socket(running) as socket:
+        running.stub.error = InputError("no such order", where="event", expected="one", was="none", remedy="look")
+        running.stub.error.event = 1
+        problem = socket.ask(id=1, events=[ADD, {"kind": "level", "side": "bid", "price": 1, "size": 0}, ADD])[
+            "problem"
+        ]
+        assert (problem["status"], problem["pointer"], problem["event"]) == (409, "/events/2", 1)
+        running.stub.error = RuntimeError("secret")
+        for message in ({"predict": {}}, {"generate": {}}, {"events": [ADD]}):
+            problem = socket.ask(id=2, **message)["problem"]
+            assert problem["type"] == "/problems/failed" and "secret" not in str(problem)
+
+
+def test_a_large_message_closes_the_socket(start):
+    running = start(body_bytes=10_000)
+    with Socket(running) as socket:
+        socket.socket.send(" " * 10_001)
+        with pytest.raises(ConnectionClosed) as caught:
+            socket.socket.recv(timeout=20)
+        assert caught.value.rcvd.code == 1009
+
+
+def test_messages_count_as_requests(start):
+    running = start(rate_per_s=0.01, burst=3)
+    with Socket(running) as socket:  # opening a session and the socket are two
+        assert "state" in socket.ask(id=1, events=[])
+        assert socket.ask(id=2, events=[])["problem"]["type"] == "/problems/too-many-requests"
+
+
+def test_a_socket_that_is_closed_ends_its_jobs(start):
+    running = start(StubServer(events_per_s=20))
+    with Socket(running) as socket:
+        socket.send(id=1, generate={"events": 1000})
+        assert socket.receive()["events"]
+    assert running.stub.jobs[-1].cancelled.wait(20)
+    limit = time.monotonic() + 20
+    while running.service.answers and time.monotonic() < limit:
+        time.sleep(0.01)
+    assert not running.service.answers
+
+
+@pytest.mark.parametrize(("session", "key", "status"), [("stub~x", None, 404), ("x", None, 404), (None, "wrong", 401)])
+def test_a_socket_is_refused_before_it_opens(server, session, key, status):
+    with pytest.raises(InvalidStatus) as caught, Socket(server, session, key):
+        pass
+    response = caught.value.response
+    assert response.status_code == status and json.loads(response.body)["status"] == status
+    assert response.headers["x-request-id"]
