@@ -363,7 +363,6 @@ class ModelFacts:
       parameters: how many it has.
       card: its model card; empty for a checkpoint.
       inputs, outputs: dtype and shape of the arrays of `Infer` by name; sizes that the caller chooses are names.
-      pooled: whether the feed shows levels, not orders, see `BookSnapshot.pooled`.
     """
 
     name: str
@@ -379,7 +378,6 @@ class ModelFacts:
     card: Mapping[str, Any]
     inputs: Mapping[str, tuple[str, tuple[int | str, ...]]]
     outputs: Mapping[str, tuple[str, tuple[int | str, ...]]]
-    pooled: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
