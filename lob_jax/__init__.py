@@ -44,6 +44,10 @@ _SECTIONS = {  # public names, and where each is defined: "module:name"
         "fan_figure": "figures.fan:fan_figure",
         "visualize_attention": "runs.attention:visualize_attention",
     },
+    "A model as a service": {
+        "LOBTransformerServer": "serving.server:LOBTransformerServer",
+        "Client": "serving.client:Client",
+    },
     "Fidelity of generated flow": {
         "compare_flows": "evaluation.fidelity.compare:compare",
         "compare_measures": "evaluation.fidelity.measure:compare_measures",
