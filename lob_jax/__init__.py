@@ -33,7 +33,7 @@ _SECTIONS = {  # public names, and where each is defined: "module:name"
         "Run": "runs.load:Run",
         "evaluate": "runs.scoring:evaluate",
         "score": "runs.scoring:score",
-        "EventScores": "runs.scoring:EventScores",
+        "EventScores": "evaluation.likelihood.event_scores:EventScores",
         "generate": "runs.generation:generate",
         "SamplingConfig": "generation.settings:SamplingConfig",
         "Order": "generation.settings:Order",
@@ -43,6 +43,10 @@ _SECTIONS = {  # public names, and where each is defined: "module:name"
         "Fan": "generation.fan:Fan",
         "fan_figure": "figures.fan:fan_figure",
         "visualize_attention": "runs.attention:visualize_attention",
+    },
+    "A model as a service": {
+        "LOBTransformerServer": "serving.server:LOBTransformerServer",
+        "Client": "serving.client:Client",
     },
     "Fidelity of generated flow": {
         "compare_flows": "evaluation.fidelity.compare:compare",

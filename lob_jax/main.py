@@ -20,6 +20,7 @@ from lob_jax.command_line import UNCONFIGURED, Command, help_text, parse, wants_
 from lob_jax.console import console, errors
 from lob_jax.errors import InputError, TrainingError
 from lob_jax.failures import divert_traces, of_memory, of_system, unforeseen
+from lob_jax.serving.config import serve_config
 from lob_jax.signals import EndsInOrder
 
 COMPILATION_CACHE = "~/.cache/lob_jax/xla"
@@ -39,14 +40,20 @@ def checked(argv: Sequence[str]) -> Command:
     _check_processes(command)
     if command.mode in UNCONFIGURED:
         return command
+    serve_config(command.config.serve)
+    if _serves_bundles(command):
+        return command
     from lob_jax.config import validation  # imports JAX, which takes seconds: a wrong flag is reported before
-    from lob_jax.serving.config import serve_config
 
     validation.validate(command.config)
-    serve_config(command.config.serve)
     if command.mode not in WRITES_NOTHING:
         _check_workdir(command.workdir)
     return command
+
+
+def _serves_bundles(command: Command) -> bool:
+    """Return whether a command serves bundles, which needs no JAX, none of its memory, and no run's folder."""
+    return command.mode == "serve" and bool(command.config.serve.bundle)
 
 
 def _check_processes(command: Command) -> None:
@@ -153,7 +160,7 @@ def main(command: Command) -> int | None:
     divert_traces(sys.argv, command.workdir)
     logging.use_absl_handler()
     logging.set_verbosity(logging.FATAL)  # libraries warn about intended use, and log what they also raise
-    if command.mode not in UNCONFIGURED:
+    if command.mode not in UNCONFIGURED and not _serves_bundles(command):
         _use_compilation_cache()
     if command.mode == "generate":
         _use_cores()

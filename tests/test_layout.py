@@ -100,6 +100,7 @@ LIGHT = {
     "lob_jax.forecasting.fit": "jax jaxlib flax optax numpy",
     "lob_jax.generation.loop": "jax jaxlib flax optax numpy",
     "lob_jax.generation.host.loop": "numpy numba",
+    "lob_jax.serving.market.market": "numpy numba",
     "lob_jax.tokens.vocabulary": "numpy",
     "lob_jax.export.bundle": "numpy",
     "lob_jax.tokens.grammar": "numpy",

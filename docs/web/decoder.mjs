@@ -30,7 +30,7 @@ export class Decoder {
   async extend(inputs) {
     const count = inputs.tokens.length / this.rows;
     this.#makeRoom(count);
-    const feeds = { cache_length: new this.ort.Tensor("int32", Int32Array.of(this.length), []) };
+    const feeds = { cache_length: new this.ort.Tensor("int32", new Int32Array(this.rows).fill(this.length), [this.rows]) };
     for (const [name, array] of Object.entries(this.held)) {
       feeds[name] = new this.ort.Tensor(this.types[name], array, this.#dims(name));
     }

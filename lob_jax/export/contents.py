@@ -1,7 +1,7 @@
 """What a bundle says about its model besides the weights: all that generation needs, as plain files.
 
 `model.json` holds the model's configuration, the instrument and the settings; `generation.safetensors` the arrays of
-the settings; `vocabulary.json` the vocabulary, which determines the tokenizer.
+the settings, and the escape shares; `vocabulary.json` the vocabulary, which determines the tokenizer.
 """
 
 import dataclasses
@@ -18,10 +18,11 @@ from lob_jax.events.schema import Kind
 from lob_jax.export.plain import AGAIN, made_of, read_object, text_of
 from lob_jax.later_keys import Source
 from lob_jax.models.config import ModelConfig
+from lob_jax.tokens.sets.shares import SHAPE
 from lob_jax.tokens.vocabulary import VOCAB_SIZE, Vocabulary
 
 MODEL, GENERATION, VOCABULARY = "model.json", "generation.safetensors", "vocabulary.json"
-_LARGEST, _REVEALS = "largest", "reveals/"
+_LARGEST, _REVEALS, _ESCAPES = "largest", "reveals/", "escapes"
 
 
 class Reveals(NamedTuple):
@@ -98,6 +99,8 @@ class Contents:
       settings: the plain settings of generation.
       largest: int32 [8], by kind: the largest size of events in training, see `Prompt.largest`.
       reveals: what comes into view, if the book has a window.
+      escapes: float64 [F, K], by field and kind of event: how often tokens of training were outside their sets, see
+        `lob_jax.tokens.sets.shares`; 0 for a model without a mask.
     """
 
     model: ModelConfig
@@ -106,6 +109,7 @@ class Contents:
     settings: Settings
     largest: np.ndarray
     reveals: Reveals
+    escapes: np.ndarray
 
 
 def write_contents(folder: pathlib.Path, contents: Contents) -> None:
@@ -118,7 +122,8 @@ def write_contents(folder: pathlib.Path, contents: Contents) -> None:
     (folder / MODEL).write_text(text_of(plain), encoding="utf-8")
     contents.vocabulary.save(folder / VOCABULARY)
     arrays = {_LARGEST: contents.largest, **{_REVEALS + k: v for k, v in contents.reveals._asdict().items()}}
-    save_file({name: np.ascontiguousarray(array, np.int32) for name, array in arrays.items()}, folder / GENERATION)
+    arrays = {name: np.ascontiguousarray(array, np.int32) for name, array in arrays.items()}
+    save_file({**arrays, _ESCAPES: np.ascontiguousarray(contents.escapes, np.float64)}, folder / GENERATION)
 
 
 def read_contents(folder: pathlib.Path, *, written_by: str) -> Contents:
@@ -210,27 +215,35 @@ def _check_arrays(contents: Contents, *, where: object) -> None:
         held_2K = np.arange(ticks_2K.shape[1]) < count_2[:, None]
         positive = [(ticks_2K > 0)[held_2K], (lots_2K > 0)[held_2K], largest > 0, count_2 >= 0]
         fits = all(values.all() for values in positive) and count_2.max() <= ticks_2K.shape[1]
-    if not fits:
-        raise _no_arrays(where, f"{[(array.shape, array.dtype.name) for array in arrays]}")
+    escapes = contents.escapes
+    fits = fits and escapes.shape == SHAPE and escapes.dtype == np.float64
+    if not fits or not ((escapes >= 0) & (escapes < 1)).all():
+        raise _no_arrays(where, f"{[(array.shape, array.dtype.name) for array in (*arrays, escapes)]}")
 
 
 def _arrays(path: pathlib.Path) -> dict[str, Any]:
-    """Read the largest sizes, and what comes into view."""
+    """Read the largest sizes, what comes into view, and the escape shares."""
     try:
         found = load_file(path)
     except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
         raise _no_arrays(path, f"{type(error).__name__}: {error}") from error
-    wanted = [_LARGEST, *(_REVEALS + name for name in Reveals._fields)]
+    reveals = [_REVEALS + name for name in Reveals._fields]
+    wanted = [_LARGEST, _ESCAPES, *reveals]
     if sorted(found) != sorted(wanted):
         raise _no_arrays(path, sorted(found))
-    return {"largest": found[_LARGEST], "reveals": Reveals(*(found[name] for name in wanted[1:]))}
+    return {
+        "largest": found[_LARGEST],
+        "reveals": Reveals(*(found[name] for name in reveals)),
+        "escapes": found[_ESCAPES],
+    }
 
 
 def _no_arrays(where: object, was: object) -> InputError:
     return InputError(
         "the arrays of generation cannot be read",
         where=where,
-        expected=f"{len(Kind) + 1} largest sizes, and pairs of ticks and lots with their number, all int32 above 0",
+        expected=f"{len(Kind) + 1} largest sizes, and pairs of ticks and lots with their number, all int32 above 0; "
+        f"escape shares, float64 {list(SHAPE)} of 0 or more, below 1",
         was=was,
         remedy=AGAIN,
     )

@@ -1,4 +1,4 @@
-"""Read tokens one after another through a graph of `graphs.step_graph`, by ONNX Runtime."""
+"""Read tokens through a graph of `graphs.step_graph`, by ONNX Runtime: rows of any lengths, or all in lockstep."""
 
 import pathlib
 from typing import Any
@@ -7,10 +7,8 @@ import numpy as np
 import onnxruntime
 
 from lob_jax.errors import InputError
+from lob_jax.export.cache import BLOCK, Cache
 from lob_jax.models.config import ModelConfig
-
-MORE_SLOTS = 128  # a cache grows by so many slots; all of them are read with each token, filled or not
-PLACES: dict[str, tuple[int, ...]] = {"position": (), "event": (), "clock": (2,)}  # see `attention.positions.Positions`
 
 
 def session(graph: pathlib.Path | bytes, *, threads: int = 0) -> onnxruntime.InferenceSession:
@@ -21,8 +19,8 @@ def session(graph: pathlib.Path | bytes, *, threads: int = 0) -> onnxruntime.Inf
     return onnxruntime.InferenceSession(source, settings, providers=["CPUExecutionProvider"])
 
 
-class OnnxDecoder:
-    """A causal network that reads tokens with a cache, which it holds in arrays of its own.
+class OnnxNetwork:
+    """A causal network that reads tokens with caches that its callers hold.
 
     Attributes:
       model: the model's configuration.
@@ -33,25 +31,77 @@ class OnnxDecoder:
         self._session = session(graph, threads=threads)
         self._inputs = {each.name for each in self._session.get_inputs()}
         self._outputs = [each.name for each in self._session.get_outputs()]
-        self._held: dict[str, np.ndarray] = {}
-        self._allocated = self.length = 0
+
+    def new_cache(self, rows: int) -> Cache:
+        """Return an empty cache for so many sequences."""
+        return Cache(self.model, self._inputs, rows=rows)
+
+    def read(self, cache: Cache, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        """Append new tokens to the first rows of a cache; return the logits after the last one, float32 [B, V].
+
+        The numbers of a row do not depend on the others, to the last bit: with a single one, a second is computed that
+        nobody reads, since products of one row add up in another order than those of several.
+
+        Args:
+          cache: changed in place.
+          inputs: arrays [B, T, ...] by name, at least those that the model reads.
+        """
+        count, new = inputs["tokens"].shape
+        cache.make_room(count, new)
+        given = {name: array for name, array in inputs.items() if name in self._inputs}
+        if alone := count * new == 1:
+            given = {name: np.repeat(array, 2, 0) for name, array in given.items()}
+        held = {name: array for name, array in cache.inputs(count + alone).items() if name in self._inputs}
+        results: Any = self._session.run(self._outputs, given | held)
+        found = dict(zip(self._outputs, results, strict=True))
+        cache.keep(count, inputs | found)
+        return found["logits"][:count]
+
+
+def read_in_blocks(network: OnnxNetwork, cache: Cache, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """Append new tokens to the first rows of a cache, see `OnnxNetwork.read`, in blocks that end at multiples of BLOCK.
+
+    A block has more than one token, unless there is only one; the last may have one more than BLOCK. All rows must have
+    the same length.
+    """
+    first, new = int(cache.length[0]), inputs["tokens"].shape[1]
+    ends = [*range((first // BLOCK + 1) * BLOCK, first + new - 1, BLOCK), first + new]
+    logits_BV, begin = np.zeros(0), first
+    for end in ends:
+        part = slice(begin - first, end - first)
+        logits_BV = network.read(cache, {name: leaf[:, part] for name, leaf in inputs.items()})
+        begin = end
+    return logits_BV
+
+
+class OnnxDecoder:
+    """A causal network that reads tokens of several sequences in lockstep.
+
+    Many tokens are read in blocks, see `read_in_blocks`, as a server reads them: with the same tokens its logits are
+    these, to the last bit.
+
+    Attributes:
+      model: the model's configuration.
+    """
+
+    def __init__(self, graph: pathlib.Path | bytes, model: ModelConfig, *, threads: int = 0) -> None:
+        self.model = model
+        self._network = OnnxNetwork(graph, model, threads=threads)
+        self.reset(0)
 
     @property
     def slots(self) -> int:
         """Return the greatest number of tokens that the context holds."""
         return self.model.max_seq_length
 
+    @property
+    def length(self) -> int:
+        """Return the number of tokens that have been read."""
+        return int(self._cache.length[0])
+
     def reset(self, rows: int) -> None:
         """Begin with an empty context for a number of sequences."""
-        model, slots = self.model, min(MORE_SLOTS, self.model.max_seq_length)
-        held: dict[str, np.ndarray] = {
-            f"cache_{name}": np.zeros((rows, slots, *more), np.int32) for name, more in PLACES.items()
-        }
-        shape = (rows, model.n_heads, slots, model.head_width)
-        for name in ("keys", "values"):
-            held.update({f"cache_{name}_{layer}": np.zeros(shape, np.float32) for layer in range(model.n_layers)})
-        self._held = {name: array for name, array in held.items() if name in self._inputs}
-        self._allocated, self.length = slots, 0
+        self._rows, self._cache = rows, self._network.new_cache(max(rows, 2))
 
     def extend(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
         """Read new tokens, and return the logits after the last one, float32 [B, V].
@@ -63,48 +113,13 @@ class OnnxDecoder:
         Raises:
           InputError: the new tokens do not fit the context.
         """
-        new = inputs["tokens"].shape[1]
-        self._make_room(new)
-        given = {name: array for name, array in inputs.items() if name in self._inputs}
-        given["cache_length"] = np.array(self.length, np.int32)
-        results: Any = self._session.run(self._outputs, given | self._held)
-        found = dict(zip(self._outputs, results, strict=True))
-        self._keep(inputs | found, new)
-        self.length += new
-        return found["logits"]
-
-    def _make_room(self, new: int) -> None:
-        """Add slots until the new tokens fit, or the context is as long as it can be."""
-        if new > max(self.slots - self.length, 1):
+        new, free = inputs["tokens"].shape[1], self.slots - self.length
+        if new > max(free, 1):
             raise InputError(
                 "the new tokens do not fit the context",
                 where="OnnxDecoder.extend(inputs)",
-                expected=f"at most {max(self.slots - self.length, 1)} tokens: {self.length} of {self.slots} are there",
+                expected=f"at most {max(free, 1)} tokens: {self.length} of {self.slots} are there",
                 was=new,
                 remedy="read fewer at once: in a full context, one replaces the oldest",
             )
-        wanted = min(-(-(self.length + new) // MORE_SLOTS) * MORE_SLOTS, self.slots)
-        more = wanted - self._allocated
-        if more <= 0:
-            return
-        for name, array in self._held.items():
-            axis = _slot_axis(name)
-            self._held[name] = np.pad(array, [(0, more if k == axis else 0) for k in range(array.ndim)])
-        self._allocated = wanted
-
-    def _keep(self, known: dict[str, np.ndarray], new: int) -> None:
-        """Write what was read into the next slots."""
-        first = self.length % self._allocated
-        at = slice(first, first + new)
-        for name, array in self._held.items():
-            kind = name.removeprefix("cache_")
-            if kind == "position":
-                array[:, at] = np.arange(self.length, self.length + new)
-            elif _slot_axis(name) == 1:
-                array[:, at] = known[kind]
-            else:
-                array[:, :, at] = known[kind]
-
-
-def _slot_axis(name: str) -> int:
-    return 2 if name.startswith(("cache_keys", "cache_values")) else 1
+        return read_in_blocks(self._network, self._cache, inputs)

@@ -1,18 +1,23 @@
-"""Continue real events with a bundle, where JAX does not exist: ONNX Runtime and the compiled loops of the host."""
+"""Open the network of a bundle and continue real events with it, where JAX does not exist: in ONNX Runtime."""
 
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
+import onnxruntime
 
 from lob_jax.errors import InputError
 from lob_jax.export.bundle import Bundle
 from lob_jax.export.config import PLAIN, role_of
-from lob_jax.export.decoder import OnnxDecoder
+from lob_jax.export.decoder import OnnxDecoder, OnnxNetwork, session
+from lob_jax.export.score import Forward
 from lob_jax.generation.generated import Generated
 from lob_jax.generation.host.loop import generate as generate_on_host
 from lob_jax.generation.prompt import Prompt
 from lob_jax.generation.settings import SamplingConfig
 
-STEP = "step"
+STEP, FORWARD = "step", "forward"
 
 
 def open_decoder(bundle: Bundle, *, precision: str = "", threads: int = 0) -> OnnxDecoder:
@@ -26,17 +31,56 @@ def open_decoder(bundle: Bundle, *, precision: str = "", threads: int = 0) -> On
     Raises:
       InputError: the bundle has no such graph.
     """
-    precision = precision or recommended(bundle.card)
-    role = role_of(STEP, precision)
+    return OnnxDecoder(_graph(bundle, STEP, precision), bundle.model, threads=threads)
+
+
+def open_network(bundle: Bundle, *, precision: str = "", threads: int = 0) -> OnnxNetwork:
+    """Return the network of a bundle, which reads tokens with caches of its callers; see `open_decoder`."""
+    return OnnxNetwork(_graph(bundle, STEP, precision), bundle.model, threads=threads)
+
+
+def open_forward(bundle: Bundle, *, precision: str = "", threads: int = 0) -> Forward:
+    """Return the network of a bundle as a function of complete windows, as `lob_jax.export.score.score` takes it.
+
+    Args:
+      bundle: the bundle.
+      precision: of its weights, such as "int8"; empty for the one that the bundle's card recommends.
+      threads: of ONNX Runtime; 0 for one per core.
+
+    Raises:
+      InputError: the bundle has no such graph.
+    """
+    return forward_of(open_windows(bundle, precision=precision, threads=threads))
+
+
+def open_windows(bundle: Bundle, *, precision: str = "", threads: int = 0) -> onnxruntime.InferenceSession:
+    """Return ONNX Runtime with the graph of complete windows; see `open_forward`."""
+    return session(_graph(bundle, FORWARD, precision), threads=threads)
+
+
+def forward_of(running: onnxruntime.InferenceSession) -> Forward:
+    """Return the logits of a graph of complete windows as a function of its inputs, of which there may be others."""
+    names = [each.name for each in running.get_inputs()]
+
+    def forward(inputs: dict[str, np.ndarray]) -> np.ndarray:
+        found: Any = running.run(["logits"], {name: inputs[name] for name in names})
+        return found[0]
+
+    return forward
+
+
+def _graph(bundle: Bundle, kind: str, precision: str) -> pathlib.Path:
+    """Return the file of a graph, STEP or FORWARD, in a precision or in the recommended one."""
+    role = role_of(kind, precision or recommended(bundle.card))
     if role not in bundle.graphs:
         raise InputError(
             "the bundle has no such graph",
             where=bundle.folder,
-            expected=" | ".join(sorted(name for name in bundle.graphs if name.startswith(STEP))) or "a step graph",
+            expected=" | ".join(sorted(name for name in bundle.graphs if name.startswith(kind))) or f"a {kind} graph",
             was=role,
             remedy="name a precision that it has, or export the run with this one",
         )
-    return OnnxDecoder(bundle.graphs[role], bundle.model, threads=threads)
+    return bundle.graphs[role]
 
 
 def recommended(card: Mapping[str, Any]) -> str:

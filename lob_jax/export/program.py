@@ -11,7 +11,7 @@ import numpy as np
 
 from lob_jax.errors import InputError
 from lob_jax.models.apply import apply
-from lob_jax.models.attention.held import HeldCache
+from lob_jax.models.attention.held import SPARE, HeldCache
 from lob_jax.models.attention.kind import is_mask
 from lob_jax.models.attention.positions import Positions
 from lob_jax.models.config import ModelConfig
@@ -153,10 +153,10 @@ def _everything(module: LOBTransformer, inputs: dict[str, jax.Array]) -> tuple[j
 def step(params: Any, model: ModelConfig, *, platforms: Sequence[str] = ("cpu",)) -> Program:
     """Return the program that reads new tokens with a cache that the caller holds, see `HeldCache`.
 
-    Its inputs are those of the new tokens, [B, T, ...]; cache_length, the number of tokens seen so far; what the slots
-    hold, cache_position [B, S] and what else the attention reads; and of each layer cache_keys_0, cache_values_0, ...
-    [B, N, S, H]. Its results are logits [B, V] after the last token, and what belongs into the next slots: keys_0,
-    values_0, ... [B, N, T, H].
+    Its inputs are those of the new tokens, [B, T, ...]; cache_length [B], the number of tokens that each row has seen;
+    what the slots hold, cache_position [B, S] and what else the attention reads; and of each layer cache_keys_0,
+    cache_values_0, ... [B, N, S, H]. Its results are logits [B, V] after the last token, and what belongs into the next
+    slots: keys_0, values_0, ... [B, N, T, H]. A token sees as many as the model's `max_seq_length`, itself included.
     """
     model, params = exportable(model), parameters(params, model)
     if not model.causal:
@@ -177,6 +177,7 @@ def step(params: Any, model: ModelConfig, *, platforms: Sequence[str] = ("cpu",)
             values=tuple(held[f"cache_values_{layer}"] for layer in range(L)),
             positions=Positions(held["cache_position"], held.get("cache_event"), held.get("cache_clock")),
             length=held["cache_length"],
+            window=model.max_seq_length,
         )
         logits_BV, read = apply(module, {"params": params}, tokens_BT, conditioning, cache=cache, method="last_logits")
         return (logits_BV, *read.new_keys, *read.new_values)
@@ -207,7 +208,7 @@ def _window_inputs(model: ModelConfig, length: int | None = None) -> dict[str, S
 def cache_inputs(model: ModelConfig) -> dict[str, Shape]:
     """Return what a step reads of a cache."""
     each: Shape = ("float32", (BATCH, model.n_heads, SLOTS, model.head_width))
-    places: dict[str, Shape] = {"cache_length": ("int32", ()), "cache_position": ("int32", (BATCH, SLOTS))}
+    places: dict[str, Shape] = {"cache_length": ("int32", (BATCH,)), "cache_position": ("int32", (BATCH, SLOTS))}
     if model.needs_events:
         places["cache_event"] = ("int32", (BATCH, SLOTS))
     if model.needs_clock:
@@ -236,7 +237,7 @@ def make_program(
       greatest: the greatest length, if sizes other than the batch are named.
     """
     used = [size for size in (BATCH, PAIRED, LENGTH, SLOTS) if any(size in shape for _, shape in inputs.values())]
-    limits = [f"{size} <= {greatest}" for size in used[1:]]
+    limits = [f"{size} <= {(greatest or 0) + SPARE * (size == SLOTS)}" for size in used[1:]]
     limits += [f"{LENGTH} <= {SLOTS}"] * (SLOTS in used)
     sizes = dict(zip(used, jax.export.symbolic_shape(", ".join(used), constraints=limits), strict=True))
     specs = {

@@ -1,21 +1,18 @@
 """Smaller weights for graphs: 8-bit and 4-bit integers in place of float32, and what each form costs.
 
 Weights of matrix products become integers with a scale per column, or per block of a column; tables whose rows are
-looked up, integers with a scale per row. Activations are rounded to 8 bits while the graph runs. Norms, biases, softmax
-and the cache stay in float32.
+looked up, integers with a scale per row. Activations are rounded to 8 bits while the graph runs, each token's by
+itself, so that what is predicted for a sequence does not depend on its batch. Norms, biases, softmax and the cache stay
+in float32.
 """
 
 import collections
 import dataclasses
-import logging
-import pathlib
-import tempfile
 from collections.abc import Callable
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from lob_jax.errors import InputError
 from lob_jax.export.graph.builder import with_nodes
@@ -24,7 +21,8 @@ LEAST_ELEMENTS = 1 << 12  # smaller weights stay as they are
 BLOCK = 32  # elements of a column that share a scale
 ACCURACY = 4  # of MatMulNBits: products of 8-bit integers, summed in 32 bits
 MICROSOFT = "com.microsoft"  # the domain of operators that only ONNX Runtime has
-INT8_MOST = 127
+INT8_MOST, INT8_ZERO = 127, 128
+LEAST_SCALE = 1e-30  # of a row of zeros
 
 
 def _float32(graph: onnx.ModelProto) -> onnx.ModelProto:
@@ -34,18 +32,48 @@ def _float32(graph: onnx.ModelProto) -> onnx.ModelProto:
 def _by_columns(graph: onnx.ModelProto) -> onnx.ModelProto:
     """Return a graph whose products are of 8-bit integers with a scale per column, in operators of the standard.
 
-    Weights are unsigned: products of two signed operands overflow 16 bits on CPUs without VNNI.
+    Both sides are unsigned, with their zero at 128: signed products overflow 16 bits on CPUs without VNNI.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "graph.onnx"
-        logging.disable(logging.WARNING)  # it recommends a preparation that graphs from here have had
-        try:
-            quantize_dynamic(
-                graph, path, op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QUInt8
-            )
-        finally:
-            logging.disable(logging.NOTSET)
-        return onnx.load(path)
+    rounded: set[str] = set()  # activations that several products read
+    return _replaced(graph, {"MatMul": lambda node, weights: _columns_of(node, weights, rounded)})
+
+
+def _columns_of(
+    node: onnx.NodeProto, weights: onnx.TensorProto, rounded: set[str]
+) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """Return a product with weights [K, N] by integers, with a scale per column and one per row of the activations."""
+    matrix_KN = numpy_helper.to_array(weights)
+    most_N = np.abs(matrix_KN).max(0)
+    scale_N = np.where(most_N == 0, 1, most_N) / INT8_MOST
+    codes, scales = f"{weights.name}:int8", f"{weights.name}:scale8"
+    given, output = node.input[0], node.output[0]
+    nodes = [] if given in rounded else _rounded_rows(given)
+    rounded.add(given)
+    nodes += [
+        helper.make_node("MatMulInteger", [f"{given}:codes", codes, "int8:zero", "int8:zero"], [f"{output}:sums"]),
+        helper.make_node("Cast", [f"{output}:sums"], [f"{output}:wide"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", [f"{output}:wide", f"{given}:most"], [f"{output}:scaled"]),
+        helper.make_node("Mul", [f"{output}:scaled", scales], [output], name=node.name),
+    ]
+    arrays = {codes: (np.round(matrix_KN / scale_N) + INT8_ZERO).astype(np.uint8)}
+    arrays[scales] = (scale_N / INT8_MOST).astype(np.float32)
+    arrays |= {"int8:zero": np.array(INT8_ZERO, np.uint8), "int8:one": np.array(1, np.float32)}
+    arrays |= {"int8:most": np.array(INT8_MOST, np.float32), "int8:least": np.array(LEAST_SCALE, np.float32)}
+    arrays["int8:last"] = np.array([-1])
+    return nodes, [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+
+
+def _rounded_rows(given: str) -> list[onnx.NodeProto]:
+    """Return the nodes that round each row of activations to 8 bits: ":codes", and its greatest magnitude, ":most"."""
+    name = f"{given}:".__add__
+    return [
+        helper.make_node("Abs", [given], [name("abs")]),
+        helper.make_node("ReduceMax", [name("abs"), "int8:last"], [name("greatest")], keepdims=1),
+        helper.make_node("Max", [name("greatest"), "int8:least"], [name("most")]),
+        helper.make_node("Div", ["int8:most", name("most")], [name("factor")]),
+        helper.make_node("Mul", [given, name("factor")], [name("steps")]),
+        helper.make_node("QuantizeLinear", [name("steps"), "int8:one", "int8:zero"], [name("codes")]),
+    ]
 
 
 def _by_blocks(bits: int) -> Callable[[onnx.ModelProto], onnx.ModelProto]:

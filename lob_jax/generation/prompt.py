@@ -135,9 +135,8 @@ def book_room(start: BookSnapshot, *, inject: int = 0) -> dict[str, int]:
     pooled book is one order, and two more for each of the `inject` orders of the user that may join it: that order, and
     the lots behind it.
     """
-    _, orders = np.unique(np.stack([start.side, start.price]), axis=1, return_counts=True)
-    levels = max((len(np.unique(start.price[start.side == side])) for side in (1, -1)), default=0)
-    longest = int(orders.max(initial=0))
+    orders = [np.unique(start.price[start.side == side], return_counts=True)[1] for side in (1, -1)]
+    levels, longest = max(map(len, orders)), max(int(counts.max(initial=0)) for counts in orders)
     return {
         "places": _power(start.window) if start.window else max(FEWEST_PLACES, _power(2 * levels)),
         "orders": _power(max(longest, 1) + 2 * inject) if start.pooled else max(FEWEST_ORDERS, _power(2 * longest)),

@@ -224,7 +224,7 @@ class LOBTransformer(nn.Module):
         _check_shapes(batch=batch, queries=T, slots=slots, cache=cache, mask_BTS=mask_BTS)
         filled = 0 if cache is None else cache.length
         if positions_BT is None:
-            positions_BT = jnp.broadcast_to(filled + jnp.arange(T), (batch, T))
+            positions_BT = jnp.broadcast_to(jnp.asarray(filled)[..., None] + jnp.arange(T), (batch, T))
         if mask_BTS is not None or cache is not None:  # otherwise the kind of attention applies its own mask
             _check_maskable(config)
             mask_BTS = visible_slots(T, T, 0, mask_BTS=mask_BTS) if cache is None else cache.visible(T, mask_BTS)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lob_jax.data.records.builder import open_records
+from lob_jax.data.records.escapes import training_escapes
 from lob_jax.data.records.manifest import load_manifest
 from lob_jax.data.records.records import Record, record_instrument
 from lob_jax.data.records.split import SPLITS
@@ -19,6 +20,7 @@ from lob_jax.export.contents import Contents, RegimeEdges, Reveals, Sampling, Se
 from lob_jax.generation.prompt import NO_REVEALS
 from lob_jax.runs.load import Run
 from lob_jax.runs.reveals import largest_in_training, reveals_in_training
+from lob_jax.tokens.sets.shares import SHAPE
 from lob_jax.training.run.weights import flat
 
 EVALUATION = "evaluation.json"
@@ -110,6 +112,7 @@ def _contents(run: Run, record: Record) -> Contents:
         settings=settings,
         largest=largest_in_training(folder, instrument.symbol),
         reveals=Reveals(*map(np.asarray, reveals)),
+        escapes=np.zeros(SHAPE) if run.model.mask == "none" else training_escapes(load_manifest(folder)),
     )
 
 

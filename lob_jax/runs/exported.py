@@ -5,29 +5,21 @@ from collections.abc import Callable
 from typing import Any
 
 from lob_jax.book.day import MarketDay
-from lob_jax.data.labels.regimes import Regimes
-from lob_jax.data.windows.known import MAKERS, SETS, Beside
+from lob_jax.data.windows.known import Beside
 from lob_jax.errors import InputError
 from lob_jax.export.bundle import Bundle
 from lob_jax.export.decoder import OnnxDecoder
 from lob_jax.export.generate import generate
+from lob_jax.export.score import beside_of
 from lob_jax.generation.paths import path_day
 from lob_jax.generation.prompt import NO_REVEALS, Prompt, RevealDistribution
 from lob_jax.generation.settings import SamplingConfig, Truncation
-from lob_jax.models.inputs import fields_held
 from lob_jax.runs.prompt import prompt_from_day
 
 
 def beside_of_bundle(bundle: Bundle) -> Beside:
     """Return what a bundle's model reads in addition to tokens, with the thresholds of its training split."""
-    settings, regimes = bundle.settings, bundle.settings.regimes
-    return Beside(
-        names=tuple(name for name in fields_held(bundle.model) if name in (*MAKERS, SETS)),
-        regimes=None if regimes is None else Regimes(regimes.volatility_edges, regimes.spread_edges),
-        prefix=bundle.model.regime == "prefix",
-        symbols=settings.symbols,
-        tokenizer=bundle.tokenizer,
-    )
+    return beside_of(bundle.contents, bundle.tokenizer)
 
 
 def prompt_for(bundle: Bundle, day: MarketDay, *, events: int | None = None) -> Prompt:

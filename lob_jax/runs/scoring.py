@@ -7,21 +7,21 @@ from typing import Any
 import numpy as np
 
 from lob_jax.book.day import MarketDay
-from lob_jax.data.records.escapes import training_escapes
+from lob_jax.data.records.escapes import record_sets, training_escapes
 from lob_jax.data.records.manifest import load_manifest
 from lob_jax.data.records.records import day_record, outline
 from lob_jax.data.windows.dataset import TokenBookDataset
 from lob_jax.data.windows.pipeline import batches
-from lob_jax.errors import InputError
 from lob_jax.evaluation.evaluate import evaluate as run_evaluation
 from lob_jax.evaluation.evaluate import with_places
+from lob_jax.evaluation.likelihood.event_scores import EventScores, check_scores, event_scores
 from lob_jax.evaluation.likelihood.hidden import evaluate_hidden
 from lob_jax.evaluation.likelihood.scores import Rules, check_scored_once, model_network, score_windows
+from lob_jax.events.halts import OPEN
 from lob_jax.models.masking import make_masks
 from lob_jax.runs.leakage import audit
 from lob_jax.runs.load import Run
 from lob_jax.runs.training import windows_of
-from lob_jax.tokens.vocabulary import event_index
 
 
 def evaluate(run: Run, *, split: str = "test", on_nats: Callable[[np.ndarray], None] | None = None) -> dict[str, Any]:
@@ -65,24 +65,7 @@ def evaluate(run: Run, *, split: str = "test", on_nats: Callable[[np.ndarray], N
     return {**result, "audit": [dataclasses.asdict(finding) for finding in audit(run)]}
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class EventScores:
-    """Log-likelihoods of the events of a day under a model, each given the events before it.
-
-    Attributes:
-      log_likelihood: float64 [E], nats: the sum over the tokens of each event.
-      tokens: uint16 [T], the scored tokens.
-      token_log_likelihood: float64 [T], nats.
-      token_event: int64 [T], index of the event that each token belongs to.
-    """
-
-    log_likelihood: np.ndarray
-    tokens: np.ndarray
-    token_log_likelihood: np.ndarray
-    token_event: np.ndarray
-
-
-def score(run: Run, day: MarketDay) -> EventScores:
+def score(run: Run, day: MarketDay, *, closed: int = OPEN) -> EventScores:
     """Return the log-likelihood of each event of a day under a run's model.
 
     Each token is scored once, with at least half a context before it, except for the first tokens of the day. If the
@@ -91,13 +74,14 @@ def score(run: Run, day: MarketDay) -> EventScores:
     Args:
       run: a trained run.
       day: a day with at least one event; `day.part(...)` selects a part of it.
+      closed: what is closed before the day's first event, see `lob_jax.events.halts`.
 
     Raises:
       InputError: the model has no such likelihood, or the tokenizer cannot encode an event.
     """
-    _check_scores(run, day)
-    levels = run.config.data.book_levels
-    record = day_record(day, 0, len(day.events), run.tokenizer, book_levels=levels, flow=run.beside.blank_flow)
+    check_scores(run.model, day)
+    how: dict[str, Any] = {"book_levels": run.config.data.book_levels, "closed": closed, "flow": run.beside.blank_flow}
+    record = day_record(day, 0, len(day.events), run.tokenizer, **how)
     dataset = TokenBookDataset(
         [record],
         context=run.model.max_seq_length,
@@ -108,10 +92,8 @@ def score(run: Run, day: MarketDay) -> EventScores:
     windows = batches(dataset, batch_size=run.config.evaluate.batch_size, seed=0, epochs=1, shuffle=False)
     scores = score_windows(model_network(run.model), run.params, windows, rules=rules_of(run))
     check_scored_once(scores, [outline(record)])
-    tokens = record["tokens"][:-1]
-    event = event_index(tokens).astype(np.int64)
-    total = np.bincount(event, weights=-scores.nll, minlength=len(day.events))
-    return EventScores(total, tokens, -scores.nll, event)
+    outside = record_sets(record, run.tokenizer).outside
+    return event_scores(record["tokens"][:-1], -scores.nll, outside, events=len(day.events))
 
 
 def rules_of(run: Run) -> Rules | None:
@@ -120,23 +102,3 @@ def rules_of(run: Run) -> Rules | None:
         return None
     masks = make_masks(run.tokenizer.grammar, training_escapes(load_manifest(run.workdir / "records")))
     return Rules(run.tokenizer.grammar, masks, run.model.mask)
-
-
-def _check_scores(run: Run, day: MarketDay) -> None:
-    if not run.model.causal or run.model.attention.cross_asset:
-        hidden = "a model of masked tokens" if not run.model.causal else "a model that attends to another instrument"
-        raise InputError(
-            "this model does not score the events of one day",
-            where="score",
-            expected="a causal model of one instrument at a time",
-            was=hidden,
-            remedy="use evaluate(run), which tests every model on the run's own records",
-        )
-    if not len(day.events):
-        raise InputError(
-            "there is nothing to score",
-            where="score",
-            expected="at least one event",
-            was="a day without events",
-            remedy="pass a day with events",
-        )

@@ -76,6 +76,7 @@ class EngineConfig:
       idle_s: seconds after which an unused session is closed.
       precision: of a bundle's weights; empty for the one that its card recommends.
       threads: of ONNX Runtime; 0 for one per core.
+      deadline_s: the deadline of requests that name none.
     """
 
     rows: int
@@ -85,6 +86,7 @@ class EngineConfig:
     idle_s: float
     precision: str
     threads: int
+    deadline_s: float
 
 
 @dataclasses.dataclass(frozen=True)

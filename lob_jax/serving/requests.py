@@ -359,10 +359,10 @@ class ModelFacts:
       slots: tokens that its context holds.
       book_levels: levels per side that it reads.
       window: levels per side of the feed that it was trained on, 0 for all.
+      pooled: whether that feed shows levels, not orders.
       parameters: how many it has.
       card: its model card; empty for a checkpoint.
       inputs, outputs: dtype and shape of the arrays of `Infer` by name; sizes that the caller chooses are names.
-      pooled: whether the feed shows levels, not orders, see `BookSnapshot.pooled`.
     """
 
     name: str
@@ -373,11 +373,11 @@ class ModelFacts:
     slots: int
     book_levels: int
     window: int
+    pooled: bool
     parameters: int
     card: Mapping[str, Any]
     inputs: Mapping[str, tuple[str, tuple[int | str, ...]]]
     outputs: Mapping[str, tuple[str, tuple[int | str, ...]]]
-    pooled: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -51,6 +51,7 @@ def stub_facts(name: str = "stub", **changes: Any) -> ModelFacts:
         slots=1024,
         book_levels=10,
         window=0,
+        pooled=False,
         parameters=0,
         card={"about": "a stub"},
         inputs={"tokens": ("int32", ("batch", "length")), "book": ("float32", ("batch", "length", 4))},

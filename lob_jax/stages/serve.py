@@ -13,7 +13,7 @@ from lob_jax.serving.config import ServeConfig, models, serve_config
 if TYPE_CHECKING:
     from lob_jax.serving.requests import Server
 
-OPENER = "lob_jax.serving.engine.open"
+BUNDLES, RUNS = "lob_jax.serving.engine.open", "lob_jax.serving.engine.checkpoint"  # where models are opened
 USUALLY = "1 s to 1 min, depending on the model"
 
 
@@ -28,7 +28,7 @@ def serve(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         from lob_jax.serving.http.serve import keys_of
         from lob_jax.serving.http.serve import serve as run_server
 
-        opener = importlib.import_module(OPENER)
+        opener = importlib.import_module(BUNDLES if settings.bundle else RUNS)
     except ImportError as error:
         raise without_packages(error) from error
     keys, own_key = keys_of(settings)

@@ -100,7 +100,7 @@ def taken_id(book: Book, s: int, row: int, kind: int, size: int, rank: int) -> i
 
 
 @in_place
-def _rank(book: Book, s: int, row: int, kind: int, size: int, order_id: int) -> int:
+def event_rank(book: Book, s: int, row: int, kind: int, size: int, order_id: int) -> int:
     """Return the rank of a removal from a level, NO_RANK if it has none.
 
     If the order with its id has no rank, the rank is that of the anonymous order, which may contain it, and without one
@@ -144,7 +144,7 @@ def follow_ranks(
             s = 0 if side == BID else 1
             row = level_of(book, s, price)
             if row >= 0:
-                ranks[i - first] = _rank(book, s, row, kind, size, order_id)
+                ranks[i - first] = event_rank(book, s, row, kind, size, order_id)
             apply(book, kind, side, price, size, taken_id(book, s, row, kind, size, ranks[i - first]))
         cursor = amend(book, corrections, cursor, i)
 

@@ -24,6 +24,7 @@ SAMPLING = Sampling(100, 4, 500, 1.0, 0, 1.0, 0.0, True, 0)
 INSTRUMENT = Instrument("GOOG", "NASDAQ", "2012-06-21", "America/New_York")
 PAIRS = np.array([[1, 2, 5], [1, 0, 0]], np.int32)
 REVEALS = Reveals(PAIRS, 10 * PAIRS, np.array([3, 1], np.int32))
+ESCAPES = np.arange(1, 64).reshape(9, 7) / 1_000
 FILES = sorted([*ALWAYS, MANIFEST, "forward.onnx", "forward.onnx.data", "step.onnx", "stablehlo/forward.bin"])
 WEIGHTS = {"embed/table": np.arange(12, dtype=np.float32).reshape(3, 4), "head/bias": np.zeros(5, np.float32)}
 
@@ -32,7 +33,7 @@ WEIGHTS = {"embed/table": np.arange(12, dtype=np.float32).reshape(3, 4), "head/b
 def contents():
     model = model_config(tiny.get_config())
     settings = Settings(model.book_features // 4, 10, True, ("GOOG",), None, SAMPLING)
-    return Contents(model, VOCABULARY, INSTRUMENT, settings, np.arange(1, 9, dtype=np.int32), REVEALS)
+    return Contents(model, VOCABULARY, INSTRUMENT, settings, np.arange(1, 9, dtype=np.int32), REVEALS, ESCAPES)
 
 
 def card(**changes):

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from lob_jax.errors import InputError
 from lob_jax.export.bundle import open_bundle
@@ -166,11 +167,24 @@ PAIRS, SIZES = sample.PAIRS, np.ones(8, np.int32)
         {"reveals": Reveals(PAIRS, PAIRS, np.array([3, -1], np.int32))},
         {"reveals": Reveals(PAIRS, PAIRS[:, :2], np.array([2, 1], np.int32))},
         {"reveals": Reveals(PAIRS[0], PAIRS[0], np.array([1, 1], np.int32))},
+        {"escapes": sample.ESCAPES[:8]},
+        {"escapes": sample.ESCAPES * 1_000},
+        {"escapes": -sample.ESCAPES},
     ],
 )
 def test_arrays_of_another_form_are_refused(tmp_path, changes):
     with pytest.raises(InputError, match="the arrays of generation cannot be read"):
         sample.write(tmp_path / "arrays", **changes)
+
+
+def test_escape_shares_come_back_and_arrays_without_them_are_refused(folder, written):
+    np.testing.assert_array_equal(written.contents.escapes, sample.ESCAPES, strict=True)
+    arrays = load_file(folder / "generation.safetensors")
+    del arrays["escapes"]
+    save_file(arrays, folder / "generation.safetensors")
+    reseal(folder)
+    error = refused(folder)
+    assert error.what == "the arrays of generation cannot be read" and "escape shares" in str(error.expected)
 
 
 @pytest.mark.parametrize("name", ["generation.safetensors", "weights.safetensors"])

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from lob_jax.errors import InputError
-from lob_jax.export import decoder as decoders
+from lob_jax.export import cache as caches
 from lob_jax.export.decoder import OnnxDecoder, session
 from lob_jax.export.graph.builder import OPSETS
 from lob_jax.export.graphs import OPSET, forward_graph, step_graph
@@ -109,7 +109,7 @@ def test_a_window_has_the_predictions_of_the_model(name):
 
 @pytest.mark.parametrize("name", CAUSAL)
 def test_pieces_of_any_size_have_the_logits_of_the_window(name, monkeypatch):
-    monkeypatch.setattr(decoders, "MORE_SLOTS", 5)  # so that the cache grows, too
+    monkeypatch.setattr(caches, "MORE_SLOTS", 5)  # so that the cache grows, too
     inputs, wanted = example_of(name)
     decoder = OnnxDecoder(step_of(name).SerializeToString(), model_of(name)[0], threads=1)
     for pieces in ((1, 4, 1, 6, 1), (13,)):
@@ -204,7 +204,7 @@ def test_what_lies_in_unfilled_slots_is_not_seen():
     name = "rotary by time"
     model, _, _ = model_of(name)
     graph, inputs = step_of(name), inputs_of(model, 2, 3)
-    given = {"cache_length": np.array(2, np.int32), "cache_position": np.zeros((2, 5), np.int32)}
+    given = {"cache_length": np.full(2, 2, np.int32), "cache_position": np.zeros((2, 5), np.int32)}
     given["cache_clock"] = np.zeros((2, 5, 2), np.int32)
     random = np.random.default_rng(0)
     for kind, layer in itertools.product(("keys", "values"), range(model.n_layers)):

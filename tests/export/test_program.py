@@ -68,7 +68,7 @@ def test_a_step_at_a_position_in_the_millions_is_exact():
     found = program.step(params(), SCANNED)
     assert found.outputs == ("logits", "keys_0", "keys_1", "values_0", "values_1")
     slots, length, random = 6, 123_456_789, np.random.default_rng(0)
-    inputs = inputs_of(SCANNED, 2, 1) | {"cache_length": np.array(length, np.int32)}
+    inputs = inputs_of(SCANNED, 2, 1) | {"cache_length": np.full(2, length, np.int32)}
     inputs["cache_position"] = np.tile(np.arange(length - slots, length, dtype=np.int32), (2, 1))
     inputs["cache_event"] = np.zeros((2, slots), np.int32)
     inputs["cache_clock"] = np.tile(inputs["clock"], (1, slots, 1))

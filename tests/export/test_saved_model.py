@@ -139,7 +139,7 @@ def test_onnx_by_way_of_tensorflow_is_the_same(tensorflow, which, sizes):
         random = np.random.default_rng(0)
         shape = (3, MODEL.n_heads, 12, MODEL.head_width)
         slots = {name: random.normal(size=shape).astype(np.float32) for name in found.inputs if "cache_" in name}
-        inputs |= slots | {"cache_length": np.array(4, np.int32)}
+        inputs |= slots | {"cache_length": np.full(3, 4, np.int32)}
         inputs["cache_position"] = np.tile(np.arange(12, dtype=np.int32), (3, 1))
     expected, results = run_onnx(one, inputs), run_onnx(other, inputs)
     assert set(results) == set(expected) == set(found.outputs)

@@ -9,6 +9,7 @@ import pytest
 import lob_jax
 from lob_jax.config.sections import model_config
 from lob_jax.data.records.builder import open_records
+from lob_jax.data.records.escapes import training_escapes
 from lob_jax.data.records.manifest import load_manifest
 from lob_jax.data.records.records import record_instrument
 from lob_jax.errors import InputError
@@ -39,6 +40,9 @@ def test_a_bundle_of_a_run_has_what_generate_takes_from_it(run, parts, tmp_path)
     assert opened.instrument == record_instrument(record)
     expected = largest_in_training(run.workdir / "records", opened.instrument.symbol)
     np.testing.assert_array_equal(opened.contents.largest, expected)
+    shares = training_escapes(load_manifest(run.workdir / "records"))
+    np.testing.assert_array_equal(opened.contents.escapes, shares, strict=True)
+    assert len(np.unique(shares)) > 10
     for found, wanted in zip(RevealDistribution(*opened.contents.reveals), NO_REVEALS, strict=True):
         np.testing.assert_array_equal(found, wanted, strict=True)
     settings = opened.settings
@@ -47,6 +51,11 @@ def test_a_bundle_of_a_run_has_what_generate_takes_from_it(run, parts, tmp_path)
     assert {name: run.config.generate[name] for name in dataclasses.asdict(settings.sampling)} == dataclasses.asdict(
         settings.sampling
     )
+
+
+def test_a_model_without_a_mask_has_no_escape_shares(run):
+    plain = dataclasses.replace(run, model=dataclasses.replace(run.model, mask="none"))
+    assert not bundle_parts(plain).contents.escapes.any()
 
 
 def test_its_weights_are_those_of_the_run(run, parts, tmp_path):

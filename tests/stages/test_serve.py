@@ -24,7 +24,8 @@ def served(monkeypatch):
         return StubServer(stub_facts(name))
 
     opener = types.SimpleNamespace(open_server=open_server, open_run=open_server)
-    monkeypatch.setitem(sys.modules, stage.OPENER, opener)
+    for module in (stage.BUNDLES, stage.RUNS):
+        monkeypatch.setitem(sys.modules, module, opener)
 
     def serve(servers, settings, *, keys, on_listening):
         calls.append((servers, settings, keys))

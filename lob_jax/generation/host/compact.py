@@ -20,6 +20,8 @@ from lob_jax.generation.host.step import (
     count_token,
     follow_flow,
     next_token,
+    note_event,
+    note_shown,
 )
 from lob_jax.generation.host.view import price_at, remember_hidden, reveal
 from lob_jax.jit import in_place, inner
@@ -88,6 +90,7 @@ def _move(paths: Paths, given: Given, path: int, book: Book, token: int) -> None
     """Advance a path by a token, which is a complete event."""
     number, low = paths.number[path], token % v.CLASS_SIZE
     kind, side, size, gap = _CONTROL, 0, 0, (token - v.CONTROL_BASE) // v.CONTROL_GAP
+    event = paths.event[path]
     if token >= v.CLASS_SIZE:
         kind, gap = token // v.CLASS_SIZE, low % GAP_BINS
         s, size_bin = low // (PRICE_BINS * SIZE_BINS * GAP_BINS), low // GAP_BINS % SIZE_BINS
@@ -95,10 +98,12 @@ def _move(paths: Paths, given: Given, path: int, book: Book, token: int) -> None
         distance, lots = resolve(book, given.bins, kind, s, price_bin, size_bin, given.rules)
         # As tokens spell it: a size is the value of its bin, whatever the book makes of it.
         side, size = 1 - 2 * s, given.bins.size_value[kind - 1, size_bin]
+        note_event(event, kind, 0, s, price_at(book, kind, s, distance, given.rules), lots)
         _take(paths, given, path, book, kind, s, distance, lots)
     else:
         code = (token - v.CONTROL_BASE) % v.CONTROL_GAP
         paths.spelling[path, sp.HALT] = closed_after(code, paths.spelling[path, sp.HALT])
+        note_event(event, 0, code, 0, 0, 0)
     gap_ns = given.bins.gap_value[kind - 1, gap]
     number[CLOCK] += gap_ns
     number[EVENTS] += 1
@@ -126,7 +131,9 @@ def _take(paths: Paths, given: Given, path: int, book: Book, kind: int, s: int, 
     apply(book, kind, 1 - 2 * s, price, lots, 0, 0)
     if book.window > 0 and goes and level_of(book, s, price) < 0:
         where = behind.price[path, s], behind.lots[path, s]
-        reveal(book, *where, given.reveals, given.rules, paths.number[path], paths.shown[path], s, price, levels, 0)
+        shown = paths.shown[path]
+        if reveal(book, *where, given.reveals, given.rules, paths.number[path], shown, s, price, levels, 0):
+            note_shown(paths.event[path], shown)
 
 
 class Bin(NamedTuple):

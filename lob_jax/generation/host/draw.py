@@ -158,17 +158,16 @@ def sample(
     """
     if sampler.greedy:
         return most_likely(book, scores.logit)
-    chosen = _draw_class(scratch, sampler, scores, grammar, book, at_3[0], at_3[1])
-    count = _inside(scratch, scores, book, chosen)
+    class_weights(scratch, sampler, scores, grammar, book)
+    chosen = _draw_class(scratch, at_3[0], at_3[1])
+    count = inside(scratch, scores, book, chosen)
     _truncate(scratch, sampler, count)
     return scratch.token[_inverted(scratch.weight, count, at_3[2])]
 
 
 @inner
-def _draw_class(
-    scratch: Scratch, sampler: Sampler, scores: Scores, grammar: Masked, book: Masked, at0: float, at1: float
-) -> int:
-    """Sample a class: first whether the current number continues, then which of the other classes follows."""
+def class_weights(scratch: Scratch, sampler: Sampler, scores: Scores, grammar: Masked, book: Masked) -> None:
+    """Write the weights of the classes, by which one of them is sampled."""
     weight_C = scratch.class_weight
     class_sums(grammar, scores.weight, scratch.spelt, scratch.any_left)
     class_sums(book, scores.weight, scratch.left, scratch.any_left)
@@ -177,6 +176,12 @@ def _draw_class(
         weight_C[of] = scratch.spelt[of] if spelt else scratch.left[of]
     if weight_C.sum() < _LEAST:
         _weigh_again(scratch, sampler, scores, grammar, book)
+
+
+@inner
+def _draw_class(scratch: Scratch, at0: float, at1: float) -> int:
+    """Sample a class: first whether the current number continues, then which of the other classes follows."""
+    weight_C = scratch.class_weight
     digits, total = weight_C[_DIGITS], weight_C.sum()
     weight_C[_DIGITS] = 0
     if at0 * total < digits or weight_C.sum() == 0:
@@ -205,7 +210,7 @@ def _weigh_again(scratch: Scratch, sampler: Sampler, scores: Scores, grammar: Ma
 
 
 @inner
-def _inside(scratch: Scratch, scores: Scores, book: Masked, of: int) -> int:
+def inside(scratch: Scratch, scores: Scores, book: Masked, of: int) -> int:
     """Collect the allowed tokens of a class with their logits and weights; return their number."""
     count, total, greatest = 0, 0.0, np.float32(-np.inf)
     for at in range(book.begin, book.end):

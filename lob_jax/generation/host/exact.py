@@ -20,6 +20,8 @@ from lob_jax.generation.host.step import (
     count_token,
     follow_flow,
     next_token,
+    note_event,
+    note_shown,
 )
 from lob_jax.generation.host.view import price_at, remember_hidden, reveal
 from lob_jax.jit import in_place, inner
@@ -62,6 +64,23 @@ def advance(paths: Paths, given: Given, logit_BV: np.ndarray, weight_BV: np.ndar
         if token != v.PAD:
             walk = _walk(paths, given, path)
             _move(paths, given, path, walk, token)
+            _look(paths, path, walk)
+
+
+@in_place
+def follow(paths: Paths, given: Given, token_B: np.ndarray) -> None:
+    """Advance each path by a given token, which may come next, and find what a model reads and may come then.
+
+    Args:
+      paths: changed in place; without orders of the user.
+      given: what is the same for all paths.
+      token_B: int64 [B], PAD for a path that stays as it is.
+    """
+    for path in range(len(token_B)):
+        paths.shown[path], paths.token[path] = 0, v.PAD
+        if token_B[path] != v.PAD:
+            walk = _walk(paths, given, path)
+            _move(paths, given, path, walk, token_B[path])
             _look(paths, path, walk)
 
 
@@ -155,7 +174,8 @@ def _take(paths: Paths, given: Given, path: int, walk: Walk) -> None:
     if shows:
         goes = level_of(book, s, price) >= 0
         remember_hidden(book, paths.behind.price[path, s], paths.behind.lots[path, s], kind, s, price)
-    writer = paths.own[path, WRITER]
+    writer, event = paths.own[path, WRITER], paths.event[path]
+    note_event(event, kind, spelling[sp.CODE], s, price, spelling[sp.SIZE])
     if kind == EXECUTE:
         paths.shown[path, _FILLED] = owner_at_front(book, s, price)
     take(walk, OWN | writer << OWNER_BITS if writer > 0 else 0)
@@ -165,6 +185,7 @@ def _take(paths: Paths, given: Given, path: int, walk: Walk) -> None:
         where = behind.price[path, s], behind.lots[path, s]
         if reveal(book, *where, given.reveals, walk.rules, number, paths.shown[path], s, price, levels, own_tokens):
             walk.codes.stale[s] = 1
+            note_shown(event, paths.shown[path])
     note_size(spelling, paths.recent[path])
     if kind > 0:
         remember(paths.remembered[path, s], kind, price)

@@ -1,5 +1,6 @@
 """What the loop reads and does not change: the rules of the book, the grammar as ranges, the sampler's settings."""
 
+import functools
 import math
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from lob_jax.generation.settings import SamplingConfig
 from lob_jax.models.config import ModelConfig
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.bins import GAP_BINS, MOST_DISTANCE, MOST_LOTS
+from lob_jax.tokens.grammar import Automaton
 from lob_jax.tokens.numbers import ALL_DIGITS
 from lob_jax.tokens.sets.bins import Bins, bins_of
 from lob_jax.tokens.sets.limits import Rules
@@ -60,7 +62,7 @@ def given_of(
         most_levels=room["places"],
     )
     drawable_V = drawable(vocabulary.tokenizer)
-    first, last, offset = ranges_of_states(tokenizer.grammar.allowed & drawable_V)
+    first, last, offset = _drawable_ranges(tokenizer.grammar, vocabulary.tokenizer)
     return Given(
         rules=rules,
         bins=_NO_BINS if vocabulary.bins is None else bins_of(vocabulary.bins),
@@ -87,6 +89,12 @@ def drawable(tokenizer: str) -> np.ndarray:
     if tokenizer != "compact":
         drawable_V[v.TIME_SKIP] = drawable_V[v.RANK_BASE : v.RANK_END] = True
     return drawable_V
+
+
+@functools.lru_cache(maxsize=8)
+def _drawable_ranges(grammar: Automaton, tokenizer: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the ranges of tokens that a grammar allows and that may be drawn; found once, in milliseconds."""
+    return ranges_of_states(grammar.allowed & drawable(tokenizer))
 
 
 def ranges_of_states(allowed_SV: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

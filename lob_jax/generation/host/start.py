@@ -14,7 +14,7 @@ from lob_jax.book.view import MOST_REMEMBERED, OutOfView
 from lob_jax.generation.host.known import blank_known
 from lob_jax.generation.host.orders import MOST_TOKENS, Fate, Own
 from lob_jax.generation.host.random import fold_in
-from lob_jax.generation.host.state import Books, Number, Paths, Shown, Views, book_of
+from lob_jax.generation.host.state import Books, Newest, Number, Paths, Shown, Views, book_of
 from lob_jax.generation.host.step import MIDDLE, QUOTED, middle_of
 from lob_jax.generation.prompt import FIRST_NUMBER, Prompt
 from lob_jax.generation.settings import SamplingConfig
@@ -59,6 +59,7 @@ def start_paths(prompts: Sequence[Prompt], tokenizer: Tokenizer, sampling: Sampl
         known=blank_known(prompts[0], rows),
         mass=np.zeros((rows, 2)),
         shown=np.zeros((rows, len(Shown)), np.int64),
+        event=np.zeros((rows, len(Newest)), np.int64),
         token=np.zeros(rows, np.int64),
         own=np.zeros((rows, len(Own)), np.int64),
         lots=np.zeros((rows, len(Fate), len(sampling.inject) + 1), np.int64),

@@ -51,6 +51,19 @@ class Shown(enum.IntEnum):
     FILLED = 5  # n + 1 if its event executed order n, which rested, else 0
 
 
+class Newest(enum.IntEnum):
+    """Columns of `Paths.event`: what the newest event that the book has taken is, and the level that it brought."""
+
+    KIND = 0
+    CODE = 1
+    SIDE = 2  # +1 bid, -1 ask, 0 for CONTROL
+    PRICE = 3  # price quanta
+    SIZE = 4  # lots
+    SHOWN_SIDE = 5  # as in `Shown`, as are the next two
+    SHOWN_PRICE = 6
+    SHOWN_LOTS = 7
+
+
 class Books(NamedTuple):
     """The books of paths, see `Book`; `settings` is int64 [B, 2], the window and whether the book is pooled."""
 
@@ -114,6 +127,7 @@ class Paths(NamedTuple):
       mass: float64 [B, 2], sums of the probability that the grammar masked, and of the share of the rest that the book
         masked.
       shown: int64 [B, 6], see `Shown`.
+      event: int64 [B, N], see `Newest`.
       token: int64 [B], the newest token; PAD after the end of a path.
       own: int64 [B, N], the state of the user's orders, see `Own`.
       lots: int64 [B, 3, I + 1], lots of each order, by `Fate`.
@@ -134,6 +148,7 @@ class Paths(NamedTuple):
     known: Known
     mass: np.ndarray
     shown: np.ndarray
+    event: np.ndarray
     token: np.ndarray
     own: np.ndarray
     lots: np.ndarray

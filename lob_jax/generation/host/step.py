@@ -6,9 +6,10 @@ from lob_jax.book.flow import DECAY_H
 from lob_jax.book.flow_loop import take_event
 from lob_jax.book.kernel import best_price, is_empty
 from lob_jax.book.orders import Book
+from lob_jax.events.schema import Kind
 from lob_jax.generation.host.draw import Masked, Scores, Scratch, class_sums, sample
 from lob_jax.generation.host.random import fold_in, uniform
-from lob_jax.generation.host.state import Given, Number, Paths, Shown, flow_of
+from lob_jax.generation.host.state import Given, Newest, Number, Paths, Shown, flow_of
 from lob_jax.jit import inner
 from lob_jax.tokens import vocabulary as v
 
@@ -17,6 +18,8 @@ WRITTEN, UNREAD, DONE, FRESH = (int(Number[name]) for name in ("WRITTEN", "UNREA
 MIDDLE, QUOTED, CLOCK = (int(Number[name]) for name in ("MIDDLE", "QUOTED", "CLOCK"))
 CHOSEN, _WRITER = int(Number.CHOSEN), int(Shown.WRITER)
 _KEY_0, _KEY_1 = int(Number.KEY_0), int(Number.KEY_1)
+_KIND, _CODE, _SIDE, _PRICE, _SIZE, _SHOWN_SIDE, _, _ = (int(column) for column in Newest)
+_CONTROL = int(Kind.CONTROL)
 
 
 @inner
@@ -29,12 +32,7 @@ def next_token(paths: Paths, given: Given, path: int, scores: Scores) -> int:
         return v.PAD
     if number[DONE]:
         return v.PAD
-    state = number[GRAMMAR]
-    grammar = Masked(given.first, given.last, given.offset[state], given.offset[state + 1])
-    begin, end = paths.ranges.at[path]
-    book = _drawable(
-        given.scratch, Masked(paths.ranges.first[path], paths.ranges.last[path], begin, end), given.drawable
-    )
+    grammar, book = masks_of(paths, given, path)
     _find_masses(given.scratch, scores.share, grammar, book)
     key0, key1 = fold_in(number[_KEY_0], number[_KEY_1], number[FRESH])
     key0, key1 = fold_in(key0, key1, number[WITHIN])
@@ -42,6 +40,33 @@ def next_token(paths: Paths, given: Given, path: int, scores: Scores) -> int:
     if number[FLIP]:
         at0, at1, at2 = 1 - at0, 1 - at1, 1 - at2
     return sample(given.scratch, given.sampler, scores, grammar, book, (at0, at1, at2))
+
+
+@inner
+def note_event(event: np.ndarray, kind: int, code: int, s: int, price: int, size: int) -> None:
+    """Note the event that a book takes; of a kind 0, for CONTROL, the code alone."""
+    event[_KIND], event[_CODE] = (kind, 0) if kind > 0 else (_CONTROL, code)
+    event[_SIDE], event[_PRICE], event[_SIZE] = (1 - 2 * s, price, size) if kind > 0 else (0, 0, 0)
+    event[_SHOWN_SIDE : _SHOWN_SIDE + 3] = 0
+
+
+@inner
+def note_shown(event: np.ndarray, shown: np.ndarray) -> None:
+    """Note the level that the event has brought into view."""
+    for k in range(3):
+        event[_SHOWN_SIDE + k] = shown[k]
+
+
+@inner
+def masks_of(paths: Paths, given: Given, path: int) -> tuple[Masked, Masked]:
+    """Return the tokens that the grammar allows next on a path, and those that the book allows as well; both drawable.
+
+    Those of the book are in scratch memory.
+    """
+    state, (begin, end) = paths.number[path, GRAMMAR], paths.ranges.at[path]
+    grammar = Masked(given.first, given.last, given.offset[state], given.offset[state + 1])
+    book = Masked(paths.ranges.first[path], paths.ranges.last[path], begin, end)
+    return grammar, _drawable(given.scratch, book, given.drawable)
 
 
 @inner

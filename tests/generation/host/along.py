@@ -10,8 +10,8 @@ from lob_jax.generation import loop
 from lob_jax.generation.device.known import known_at
 from lob_jax.generation.device.orders import no_orders
 from lob_jax.generation.host import known
+from lob_jax.generation.host.continuation import WORDS, scores_of
 from lob_jax.generation.host.given import given_of
-from lob_jax.generation.host.loop import WORDS, scores_of
 from lob_jax.generation.host.start import start_paths as start_on_host
 from lob_jax.generation.host.start import with_room
 from lob_jax.generation.prompt import book_room

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from lob_jax.generation.device.sampling import choose, probabilities
+from lob_jax.generation.host.continuation import scores_of
 from lob_jax.generation.host.draw import CLASSES, Masked, Sampler, Scores, new_scratch, sample
 from lob_jax.generation.host.given import ranges_of_states
-from lob_jax.generation.host.loop import scores_of
 from lob_jax.generation.settings import EVERYTHING, Truncation
 from lob_jax.tokens import vocabulary as v
 

@@ -1,0 +1,152 @@
+"""What a network has read of a market, whatever the division of its events into calls.
+
+Tokens are read in blocks of BLOCK, and the rest, from two tokens to BLOCK + 1, at once and on trial: when more is
+known, it is taken back and read again with what follows. So what the network computes depends on the tokens alone.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from lob_jax.export.cache import BLOCK
+from lob_jax.generation.host.context import Inputs, named
+from lob_jax.generation.prompt import slides
+from lob_jax.models.config import ModelConfig
+from lob_jax.serving.engine.network import Network
+
+FARTHEST = 1 << 20  # the last position of a context that slides; angles of rotary positions are exact enough before it
+
+
+class MarketContext:
+    """The context of a market's next token.
+
+    Attributes:
+      cache: a cache of one row.
+      length: number of tokens in the context.
+      logits_V: the logits of the next token; None while there is something to read.
+    """
+
+    def __init__(self, network: Network, model: ModelConfig) -> None:
+        """Begin an empty context."""
+        self._network, self._model = network, model
+        self._limit, self._kept = limits_of(model)
+        self.cache, self.length, self._committed, self._on_trial = network.new_cache(1), 0, 0, 0
+        self._newest: Inputs = {}  # the last tokens: those that a new context begins with, and all that are not read
+        self.logits_V: np.ndarray | None = None
+
+    @property
+    def next_logits_V(self) -> np.ndarray:
+        """Return the logits of the next token; there is nothing left to read."""
+        assert self.logits_V is not None
+        return self.logits_V
+
+    def extend(self, inputs: Inputs) -> None:
+        """Append tokens, [T, ...] each; a context that is full begins anew with its newest tokens."""
+        count, done = len(inputs["tokens"]), 0
+        while done < count:
+            part = min(count - done, self._limit - self.length)
+            self._append({name: leaf[done : done + part] for name, leaf in inputs.items()})
+            done += part
+            if self.length == self._limit:
+                self._begin_anew()
+
+    def read(self) -> Iterator[None]:
+        """Let the network read what is new, a block with each step; then there are logits."""
+        yield from self.read_blocks()
+        if self.logits_V is None and self.length > 0:
+            self._on_trial = self.length - self._committed
+            self.logits_V = self._read_next(self._on_trial)
+            yield
+
+    def read_blocks(self) -> Iterator[None]:
+        """Let the network read what need not be read on trial, a block with each step."""
+        while self.logits_V is None and self.length - self._committed > BLOCK + 1:
+            self._read_next(BLOCK)
+            self._committed += BLOCK
+            yield
+
+    def copy(self) -> "MarketContext":
+        """Return an independent copy."""
+        twin = object.__new__(MarketContext)
+        twin.__dict__.update(self.__dict__)
+        twin.cache = self._network.new_cache(1)
+        twin.cache.copy_row(0, self.cache, 0)
+        return twin
+
+    def newest(self, count: int) -> Inputs:
+        """Return the last tokens of the context, at most `count`, [T, ...] each."""
+        return {name: leaf[-count:] for name, leaf in self._newest.items()}
+
+    def _append(self, inputs: Inputs) -> None:
+        if self.length == 0:
+            inputs = _opened(inputs, self._model)
+        self.length += len(inputs["tokens"])
+        self.cache.take_back(0, self._on_trial)
+        self._on_trial, self.logits_V = 0, None
+        needed = max(self._kept, self.length - self._committed)
+        together = {
+            name: np.concatenate([self._newest[name], leaf])[-needed:] if self._newest else leaf[-needed:].copy()
+            for name, leaf in inputs.items()
+        }
+        self._newest = together
+
+    def _begin_anew(self) -> None:
+        kept = self.newest(self._kept)
+        self.cache.clear(0)
+        self.length = self._committed = self._on_trial = 0
+        self._newest = {}
+        self._append(kept)
+
+    def _read_next(self, count: int) -> np.ndarray:
+        unread = self.length - self._committed
+        first = len(self._newest["tokens"]) - unread
+        block = {name: leaf[None, first : first + count] for name, leaf in self._newest.items()}
+        return self._network.read(self.cache, block)[0]
+
+
+def limits_of(model: ModelConfig) -> tuple[int, int]:
+    """Return after how many tokens a context begins anew, and with how many; see `lob_jax.generation.host.context`."""
+    most = model.max_seq_length
+    return (FARTHEST, most) if slides(model) else (most, most // 2)
+
+
+def _opened(inputs: Inputs, model: ModelConfig) -> Inputs:
+    """Return the beginning of a context, [T, ...] each, with the token of its regime if the model has one."""
+    return {name: leaf[0] for name, leaf in named({name: leaf[None] for name, leaf in inputs.items()}, model).items()}
+
+
+class PathContexts:
+    """What is read again when the contexts of paths are full: the newest tokens of each.
+
+    Attributes:
+      length: number of tokens in each context.
+    """
+
+    def __init__(self, market: MarketContext, model: ModelConfig, *, paths: int) -> None:
+        """Begin with the context of a market, for so many paths."""
+        self._model, self._limit, self._kept = model, *limits_of(model)
+        self.length, self._paths = market.length, paths
+        self._before = [market.newest(self._kept)] * paths
+        self._steps: list[Inputs] = []
+
+    @property
+    def full(self) -> bool:
+        """Return whether the contexts are to begin anew."""
+        return self.length == self._limit
+
+    def note(self, inputs: Inputs) -> None:
+        """Note a token of each path that the network has read, [B, 1, ...] each."""
+        self.length += 1
+        if not slides(self._model):
+            self._steps.append(inputs)
+
+    def begin_anew(self, network: Network) -> Sequence[MarketContext]:
+        """Return contexts that begin with the newest tokens of each path; nothing of them is read yet."""
+        contexts, before = [MarketContext(network, self._model) for _ in range(self._paths)], self._before
+        for path, context in enumerate(contexts):
+            parts = [before[path], *({name: leaf[path] for name, leaf in step.items()} for step in self._steps)]
+            joined = {name: np.concatenate([part[name] for part in parts])[-self._kept :] for name in before[path]}
+            context.extend(joined)
+        self.length, self._steps = contexts[0].length, []
+        self._before = [context.newest(self._kept) for context in contexts]
+        return contexts

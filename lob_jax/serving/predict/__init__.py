@@ -1,0 +1,1 @@
+"""Exact predictions of the next event: the probabilities with which generation draws it, without drawing."""
