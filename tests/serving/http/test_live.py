@@ -1,6 +1,7 @@
 """The socket of a session."""
 
 import json
+import threading
 import time
 
 import pytest
@@ -95,7 +96,7 @@ def test_one_of_each_kind_at_a_time(start):
         ('{"predict":{"heads":-1}}', "invalid-request", "/predict/heads"),
         ('{"predict":{"session":"x"}}', "invalid-request", "/predict/session"),
         ('{"generate":{"paths":257}}', "invalid-request", "/generate/paths"),
-        ('{"generate":{"temperature":-1}}', "invalid-request", "/generate/temperature"),
+        ('{"generate":{"temperature":1e-9}}', "invalid-request", "/generate/temperature"),
         ('{"id":[],"events":[]}', "invalid-request", None),
     ],
 )
@@ -155,6 +156,18 @@ def test_a_socket_that_is_closed_ends_its_jobs(start):
     while running.service.answers and time.monotonic() < limit:
         time.sleep(0.01)
     assert not running.service.answers
+
+
+def test_a_socket_is_closed_when_the_server_ends(start):
+    running = start()
+    with Socket(running) as socket:
+        ender = threading.Thread(target=running.listening.drain, args=(30.0,))
+        ender.start()
+        with pytest.raises(ConnectionClosed) as caught:
+            socket.receive()
+        assert caught.value.rcvd.code == 1012
+    ender.join(20)
+    assert not running.listening.alive
 
 
 @pytest.mark.parametrize(("session", "key", "status"), [("stub~x", None, 404), ("x", None, 404), (None, "wrong", 401)])
