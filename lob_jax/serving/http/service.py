@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import functools
 import logging
 import math
 import time
@@ -25,7 +26,6 @@ from lob_jax.serving.units import Units
 
 EXCHANGE = "lob_jax.exchange"  # key of a scope
 LARGE = 1 << 15  # bytes of a body that is read in another thread
-KEYS_KEPT = 10_000  # owners whose buckets are remembered
 
 log = logging.getLogger("lob_jax.serving")
 
@@ -106,9 +106,11 @@ class Rates:
             bucket.open -= 1
 
     def _bucket(self, owner: str) -> Bucket:
-        if owner not in self._buckets and len(self._buckets) >= KEYS_KEPT:
-            self._buckets = {name: bucket for name, bucket in self._buckets.items() if bucket.open}
         return self._buckets.setdefault(owner, Bucket(float(self._limits.burst), self._clock()))
+
+
+def _has_history(request: requests.Request) -> bool:
+    return isinstance(getattr(request, "market", None) or getattr(request, "history", None), requests.History)
 
 
 def _too_many(what: str, wait_s: float) -> Problem:
@@ -171,8 +173,8 @@ class Service:
             raise requests.Leaving("the server is about to end")
         most = self.limits.deadline_s
         deadline_s = most if asked.deadline_s is None else min(asked.deadline_s, most)
-        submit = self.servers[name].submit
-        answer.started(await asyncio.to_thread(submit, asked.request, answer.deliver, deadline_s=deadline_s))
+        submit = functools.partial(self.servers[name].submit, asked.request, answer.deliver, deadline_s=deadline_s)
+        answer.started(await asyncio.to_thread(submit) if _has_history(asked.request) else submit())
 
     @asynccontextmanager
     async def answering(self) -> AsyncGenerator[Answer]:
