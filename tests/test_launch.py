@@ -20,7 +20,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SCRIPTS = sorted((ROOT / "launch").glob("*.sh"))
-LAUNCHERS = "gpu_run slurm slurm_job tpu_create tpu_delete tpu_log tpu_run tpu_setup tpu_stop worker".split()
+LAUNCHERS = "gpu_run serve slurm slurm_job tpu_create tpu_delete tpu_log tpu_run tpu_setup tpu_stop worker".split()
 SAVED = 75
 RUN = ["--config=configs/base.py", "--workdir=/mnt/share/two words", "--config.data.path=it's $HOME; *"]
 TPU = ["--name=pod", "--zone=us-central2-b"]
@@ -258,6 +258,16 @@ CASES = {
         ["gpu_run", "--", *RUN],
         ["bash {root}/launch/worker.sh --platform=gpu --attached -- " + WORKER_RUN],
     ),
+    "serve": (
+        ["serve", "--workers=2", "--port=9", "--", "--config.serve.bundle=/srv/two words"],
+        [
+            "source launch/environment.sh '[serve]'",
+            "python -m lob_jax.main --mode=serve --config.serve.host=127.0.0.1 --config.serve.port=9 "
+            "'--config.serve.bundle=/srv/two words'",
+            "python -m lob_jax.main --mode=serve --config.serve.host=127.0.0.1 --config.serve.port=10 "
+            "'--config.serve.bundle=/srv/two words'",
+        ],
+    ),
     "worker": (
         ["worker", "--platform=tpu", "--restart", "--", *RUN],
         [
@@ -269,7 +279,7 @@ CASES = {
     ),
 }
 OUTSIDE = ("gcloud", "ssh", "sbatch", "srun", "scontrol", "git")
-CALLS_OUTSIDE = [name for name in CASES if name not in ("gpu here", "worker")]
+CALLS_OUTSIDE = [name for name in CASES if name not in ("gpu here", "serve", "worker")]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -344,6 +354,25 @@ REFUSED = {
     ),
     "slurm, unknown": (["slurm", "--node=2"], "there is no argument --node=2"),
     "job without platform": (["slurm_job", "--", *RUN], "--platform is missing"),
+    "serve without workers": (["serve", "--", "--config.serve.bundle=b"], "--workers is missing"),
+    "serve by none": (["serve", "--workers=0", "--", "--config.serve.bundle=b"], "--workers=0 serves nothing"),
+    "serve beyond the ports": (
+        ["serve", "--workers=2", "--port=65535", "--", "--config.serve.bundle=b"],
+        "there are no ports 65535 to 65536",
+    ),
+    "serve, port 0": (
+        ["serve", "--workers=1", "--port=0", "--", "--config.serve.bundle=b"],
+        "there are no ports 0 to 0",
+    ),
+    "serve, a grace": (
+        ["serve", "--workers=1", "--grace=1m", "--", "--config.serve.bundle=b"],
+        "--grace=1m is not a whole number",
+    ),
+    "serve nothing": (["serve", "--workers=2"], "the arguments of the server are missing"),
+    "serve on one port": (
+        ["serve", "--workers=2", "--", "--config.serve.port=1"],
+        "--config.serve.port=1 is what this script chooses",
+    ),
     "worker without platform": (["worker", "--", *RUN], "--platform is missing"),
     "worker of an unknown platform": (["worker", "--platform=fpga", "--", *RUN], "--platform=fpga is unknown"),
     "worker with nothing to run": (["worker", "--platform=cpu"], "the arguments of the run are missing"),
