@@ -1,16 +1,17 @@
 """The socket of a session: events in, states, predictions and paths out, several at the same time."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fastapi import WebSocket
+from fastapi import WebSocket, WebSocketDisconnect
 
 from lob_jax.serving import requests
 from lob_jax.serving.http import schemas, translate
 from lob_jax.serving.http.answers import last_of
-from lob_jax.serving.http.bodies import parse_json
+from lob_jax.serving.http.bodies import Gone, parse_json
 from lob_jax.serving.http.problems import Problem, problem_of
 from lob_jax.serving.http.routes import told
 from lob_jax.serving.http.service import Service, exchange_of
@@ -18,6 +19,7 @@ from lob_jax.serving.http.translate import Asked, Terms
 from lob_jax.serving.records import path_json
 from lob_jax.serving.requests import PathEvent
 
+WAITING = 16  # messages of events that are not answered yet
 STALLED = 1013  # status of a socket that is closed because its client takes nothing
 
 Work = Callable[[schemas.LiveMessage], Coroutine[Any, Any, None]]
@@ -44,39 +46,44 @@ class Live:
 
 
 class Conversation:
-    """What is going on in one socket: at most one request of each kind at a time."""
+    """What is going on in one socket.
+
+    Events are followed one message after the other; a prediction and a generation at most may be at work beside, and
+    each sees the events of all messages before it. The socket is read all the time, so that a client that leaves is
+    noticed at once.
+    """
 
     def __init__(self, service: Service, socket: WebSocket, terms: Terms, session_id: str):
         self._service, self._socket, self._terms, self._session = service, socket, terms, session_id
         self._exchange = exchange_of(socket.scope)
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks: dict[str, set[asyncio.Task[None]]] = {"events": set(), "predict": set(), "generate": set()}
+        self._feeding: asyncio.Task[None] | None = None  # the last message of events
 
     async def run(self) -> None:
         """Answer messages until the client leaves or takes nothing any more."""
         try:
             while (message := await self._socket.receive())["type"] != "websocket.disconnect":
                 await self._heard(message.get("text"))
-        except TimeoutError:
-            await self._socket.close(STALLED)
+        except Gone:
+            pass
         finally:
-            for task in self._tasks.values():
+            tasks = [task for tasks in self._tasks.values() for task in tasks]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _heard(self, text: str | None) -> None:
-        """Begin to answer a message; events are taken one message after the other."""
+        """Begin to answer a message."""
         message = None
         try:
             message = self._message(text)
             if message.events is not None:
-                await self._feed(message)
+                self._feeding = self._begin("events", self._feed, message)
             elif message.predict is not None:
                 self._begin("predict", self._predict, message)
             else:
                 self._begin("generate", self._generate, message)
-        except TimeoutError:
-            raise
-        except Exception as error:
+        except Problem as error:
             await self._send_problem(error, message)
 
     def _message(self, text: str | None) -> schemas.LiveMessage:
@@ -85,7 +92,12 @@ class Conversation:
         if text is None:
             raise Problem("media-type", "messages are JSON text")
         plain = parse_json(text, depth=self._service.limits.json_depth)
-        message = schemas.validated(schemas.LiveMessage, plain)
+        try:
+            message = schemas.validated(schemas.LiveMessage, plain)
+        except Problem as problem:
+            own = plain.get("id") if isinstance(plain, dict) else None
+            problem.members["id"] = own if isinstance(own, int | str) else None
+            raise
         given = [name for name in ("events", "predict", "generate") if getattr(message, name) is not None]
         if len(given) != 1:
             raise Problem(
@@ -97,20 +109,26 @@ class Conversation:
             )
         return message
 
-    def _begin(self, kind: str, work: Work, message: schemas.LiveMessage) -> None:
-        """Begin a task, unless one of its kind is at work."""
-        before = self._tasks.get(kind)
-        if before is not None and not before.done():
-            raise Problem("busy", f"this socket has a {kind} at work", headers={"Retry-After": "1"})
-        self._tasks[kind] = asyncio.create_task(self._done(work, message))
+    def _begin(self, kind: str, work: Work, message: schemas.LiveMessage) -> asyncio.Task[None]:
+        """Begin a task, which waits for the events before it; raise Problem if there are enough of its kind."""
+        tasks = self._tasks[kind]
+        if len(tasks) >= (WAITING if kind == "events" else 1):
+            raise Problem("busy", f"this socket has enough of {kind} at work: wait for the answer")
+        task = asyncio.create_task(self._done(work, message, after=self._feeding))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        return task
 
-    async def _done(self, work: Work, message: schemas.LiveMessage) -> None:
+    async def _done(self, work: Work, message: schemas.LiveMessage, *, after: asyncio.Task[None] | None) -> None:
         try:
+            if after is not None:
+                await asyncio.wait({after})
             await work(message)
-        except TimeoutError:
-            await self._socket.close(STALLED)
+        except Gone:
+            return
         except Exception as error:
-            await self._send_problem(error, message)
+            with contextlib.suppress(Gone):
+                await self._send_problem(error, message)
 
     async def _feed(self, message: schemas.LiveMessage) -> None:
         asked = schemas.FeedAsked(events=message.events or [])
@@ -173,6 +191,13 @@ class Conversation:
         await self._write(json.dumps({"id": message.id if message else body.pop("id", None), "problem": body}))
 
     async def _write(self, text: str) -> None:
-        """Send a message; raise TimeoutError if the client takes nothing for too long."""
-        async with asyncio.timeout(self._service.limits.stall_s):
-            await self._socket.send_text(text)
+        """Send a message; raise Gone if the client has left, or takes nothing for too long."""
+        try:
+            async with asyncio.timeout(self._service.limits.stall_s):
+                await self._socket.send_text(text)
+        except TimeoutError as error:
+            with contextlib.suppress(RuntimeError, WebSocketDisconnect):
+                await self._socket.close(STALLED)
+            raise Gone from error
+        except (RuntimeError, WebSocketDisconnect) as error:  # it is closed
+            raise Gone from error

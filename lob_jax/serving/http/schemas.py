@@ -154,10 +154,10 @@ class SamplingSettings(Timed):
     paths: int = Field(1, ge=1)
     events: int = Field(100, ge=1)
     seed: int | None = Field(None, ge=0, le=MOST_SEED, description="left out: a random one, which the answer names")
-    temperature: Real = 1.0
-    top_k: int = 0
-    top_p: Real = 1.0
-    min_p: Real = 0.0
+    temperature: Real = Field(1.0, ge=0, description="0 takes the likeliest token; else at least 1e-6")
+    top_k: int = Field(0, ge=0, lt=2**31)
+    top_p: Real = Field(1.0, gt=0, le=1)
+    min_p: Real = Field(0.0, ge=0, lt=1)
     limit_sizes: bool = Field(True, description="whether sizes are at most those of the training data")
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Mapping
 from typing import Any, ClassVar
 
 import uvicorn
+import uvloop
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -146,19 +147,13 @@ class Listening:
         self._server.should_exit = True
 
     def _run(self) -> None:
-        with asyncio.Runner(loop_factory=_new_loop) as runner:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._started.set()
         await self._server.serve(sockets=[self._socket])
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    import uvloop
-
-    return uvloop.new_event_loop()
 
 
 async def _until(holds: Callable[[], bool], seconds: float) -> None:
@@ -247,8 +242,10 @@ def serve(
         on_listening(running.url)
         try:
             with listener.deferred(None, grace_s=settings.drain_s, meanwhile=meanwhile):
-                while running.alive and listener.told is None:
+                while listener.told is None:
                     running.wait(POLL_S)
+                    if not running.alive:
+                        raise RuntimeError("the HTTP server has ended by itself")
                 running.drain(settings.drain_s)
         finally:
             running.drain(0.0)

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import functools
 import logging
 import math
 import time
@@ -111,6 +112,10 @@ class Rates:
         return self._buckets.setdefault(owner, Bucket(float(self._limits.burst), self._clock()))
 
 
+def _has_history(request: requests.Request) -> bool:
+    return isinstance(getattr(request, "market", None) or getattr(request, "history", None), requests.History)
+
+
 def _too_many(what: str, wait_s: float) -> Problem:
     return Problem("too-many-requests", f"a key may have {what}", headers={"Retry-After": str(math.ceil(wait_s) or 1)})
 
@@ -171,8 +176,8 @@ class Service:
             raise requests.Leaving("the server is about to end")
         most = self.limits.deadline_s
         deadline_s = most if asked.deadline_s is None else min(asked.deadline_s, most)
-        submit = self.servers[name].submit
-        answer.started(await asyncio.to_thread(submit, asked.request, answer.deliver, deadline_s=deadline_s))
+        submit = functools.partial(self.servers[name].submit, asked.request, answer.deliver, deadline_s=deadline_s)
+        answer.started(await asyncio.to_thread(submit) if _has_history(asked.request) else submit())
 
     @asynccontextmanager
     async def answering(self) -> AsyncGenerator[Answer]:

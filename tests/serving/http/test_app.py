@@ -1,6 +1,8 @@
 """The description of the API is complete and true."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import schemathesis
@@ -87,3 +89,9 @@ def test_responses_are_as_they_are_described(server, description, validator, pat
 def test_nothing_is_loaded_from_elsewhere(server):
     for path in ("/docs", "/redoc"):
         assert server.client.get(path).status_code == 404
+
+
+def test_it_knows_no_jax_and_no_onnx():
+    program = "import sys, lob_jax.serving.http.serve, lob_jax.serving.stub; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert not {"jax", "jaxlib", "flax", "onnx", "onnxruntime", "lob_jax.runs"} & {*done.stdout.split()}

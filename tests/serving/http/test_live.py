@@ -1,6 +1,7 @@
 """The socket of a session."""
 
 import json
+import threading
 import time
 
 import pytest
@@ -49,11 +50,49 @@ def test_events_go_in_and_states_come_out(server):
 
 def test_several_messages_at_once_are_taken_in_order(server):
     with Socket(server) as socket:
-        for number in range(20):
+        for number in range(15):
             socket.send(id=number, events=[ADD])
-        found = [socket.receive() for _ in range(20)]
-        assert [one["id"] for one in found] == [*range(20)]
-        assert [one["state"]["events"] for one in found] == [*range(2, 22)]
+        found = [socket.receive() for _ in range(15)]
+        assert [one["id"] for one in found] == [*range(15)]
+        assert [one["state"]["events"] for one in found] == [*range(2, 17)]
+
+
+def test_a_prediction_sees_the_events_before_it(start):
+    running = start()
+    with Socket(running) as socket:
+        running.stub.held.clear()
+        for number in range(3):
+            socket.send(id=number, events=[ADD])
+        socket.send(id="p", predict={})
+        socket.send(id=3, events=[ADD])
+        time.sleep(0.2)
+        running.stub.held.set()
+        found = [socket.receive()["id"] for _ in range(5)]
+        assert found.index("p") > found.index(2) and [one for one in found if one != "p"] == [0, 1, 2, 3]
+    asked = [type(job.request).__name__ for job in running.stub.jobs]
+    assert asked[:5] == ["OpenSession", "Look", "Feed", "Feed", "Feed"] and {*asked[5:]} == {"Predict", "Feed"}
+
+
+def test_so_many_messages_may_wait(start):
+    running = start()
+    with Socket(running) as socket:
+        running.stub.held.clear()
+        for number in range(17):
+            socket.send(id=number, events=[])
+        busy = socket.receive()
+        assert (busy["id"], busy["problem"]["type"]) == (16, "/problems/busy")
+        running.stub.held.set()
+        assert [socket.receive()["id"] for _ in range(16)] == [*range(16)]
+
+
+def test_a_client_that_leaves_while_its_events_wait_is_noticed(start):
+    running = start()
+    with Socket(running) as socket:
+        running.stub.held.clear()
+        socket.send(id=1, events=[ADD])
+        while type(running.stub.jobs[-1].request).__name__ != "Feed":
+            time.sleep(0.01)
+    assert running.stub.jobs[-1].cancelled.wait(20)
 
 
 def test_predictions_and_paths_come_in_the_same_socket(server):
@@ -95,17 +134,25 @@ def test_one_of_each_kind_at_a_time(start):
         ('{"predict":{"heads":-1}}', "invalid-request", "/predict/heads"),
         ('{"predict":{"session":"x"}}', "invalid-request", "/predict/session"),
         ('{"generate":{"paths":257}}', "invalid-request", "/generate/paths"),
-        ('{"generate":{"temperature":-1}}', "invalid-request", "/generate/temperature"),
+        ('{"generate":{"temperature":1e-9}}', "invalid-request", "/generate/temperature"),
         ('{"id":[],"events":[]}', "invalid-request", None),
     ],
 )
 def test_a_wrong_message_is_answered_and_the_socket_stays_open(server, text, name, pointer):
     with Socket(server) as socket:
         socket.socket.send(text)
-        problem = socket.receive()["problem"]
-        assert problem["type"] == f"/problems/{name}"
+        told = socket.receive()
+        problem = told["problem"]
+        assert problem["type"] == f"/problems/{name}" and told["id"] is None and "id" not in problem
         assert pointer is None or problem["pointer"] == pointer
         assert socket.ask(id=1, events=[])["id"] == 1
+
+
+def test_a_wrong_message_keeps_its_id(server):
+    with Socket(server) as socket:
+        for message in ({"id": "a", "predict": {"heads": -1}}, {"id": "a"}, {"id": "a", "generate": {"events": 0}}):
+            told = socket.ask(**message)
+            assert told["id"] == "a" and "id" not in told["problem"]
 
 
 def test_bytes_are_no_message(server):
@@ -155,6 +202,18 @@ def test_a_socket_that_is_closed_ends_its_jobs(start):
     while running.service.answers and time.monotonic() < limit:
         time.sleep(0.01)
     assert not running.service.answers
+
+
+def test_a_socket_is_closed_when_the_server_ends(start):
+    running = start()
+    with Socket(running) as socket:
+        ender = threading.Thread(target=running.listening.drain, args=(30.0,))
+        ender.start()
+        with pytest.raises(ConnectionClosed) as caught:
+            socket.receive()
+        assert caught.value.rcvd.code == 1012
+    ender.join(20)
+    assert not running.listening.alive
 
 
 @pytest.mark.parametrize(("session", "key", "status"), [("stub~x", None, 404), ("x", None, 404), (None, "wrong", 401)])

@@ -166,6 +166,7 @@ PREDICT = {"history": HISTORY}
         ("generate", {**PREDICT, "events": 1001}, "/events"),
         ("generate", {**PREDICT, "paths": 256, "events": 1000}, ""),
         ("generate", {**PREDICT, "temperature": -1}, "/temperature"),
+        ("generate", {**PREDICT, "temperature": 1e-9}, "/temperature"),
         ("generate", {**PREDICT, "top_p": 0.0}, "/top_p"),
         ("generate", {**PREDICT, "seed": -1}, "/seed"),
         ("forecast", {**PREDICT, "quantiles": [0.9, 0.1]}, "/quantiles"),
