@@ -149,7 +149,8 @@ def _book(sides: Mapping[int, list[Row]], *, time_ns: int, window: int, pooled: 
 
 def opening_of(book: BookSnapshot, units: Units, *, closed: int = OPEN) -> dict[str, Any]:
     """Return a starting book as JSON; ids of orders are kept, and the totals of anonymous ones have none."""
-    columns = zip(book.side.tolist(), book.price.tolist(), book.size.tolist(), book.order_id.tolist(), strict=True)
+    named = np.where(book.anonymous, 0, book.order_id)
+    columns = zip(book.side.tolist(), book.price.tolist(), book.size.tolist(), named.tolist(), strict=True)
     sides: dict[int, list[dict[str, Any]]] = {BID: [], ASK: []}
     for side, price, size, order_id in columns:
         row: dict[str, Any] = {"price": units.price_text(price), "size": units.size_text(size)}

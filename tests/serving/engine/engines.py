@@ -31,7 +31,9 @@ MODELS = {
     "prefix": dataclasses.replace(EVERYTHING, **SHORT, positions="rotary", regime="prefix", pointer=False),
     "compact": dataclasses.replace(BINS, **SHORT),
 }
-SETTINGS = EngineConfig(rows=8, queue=8, sessions=3, sessions_per_owner=2, idle_s=60.0, threads=1, deadline_s=900.0)
+SETTINGS = EngineConfig(
+    rows=8, queue=8, sessions=3, sessions_per_owner=2, idle_s=60.0, precision="", threads=1, deadline_s=900.0
+)
 
 
 def tokenizer_of(name):
@@ -79,7 +81,7 @@ def serving(name="by time", day="orders", **changes):
     network = Watched(OnnxNetwork(graph_of(name), MODELS[name], threads=1))
     contents = contents_of(market, tokenizer, MODELS[name])
     served = Served(contents, tokenizer, network, score=lambda history: len(history.events), infer=lambda *_: {})
-    facts = ModelFacts(name, "", "", contents.instrument, "float32", 0, 0, 0, False, 0, {}, {}, {})
+    facts = ModelFacts(name, "", "", contents.instrument, "float32", 0, 0, market.start.window, False, 0, {}, {}, {})
     engine = Engine(served, facts, dataclasses.replace(SETTINGS, **changes))
     engine.set_ready()
     try:
