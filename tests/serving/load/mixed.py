@@ -102,6 +102,8 @@ class MixedClient:
             until = at + self._draw.randint(1, 5)
             if (await self._asked("POST", f"{path}/events", {"events": events[at:until]}))[0]:
                 at = until
+            else:
+                await asyncio.sleep(PAUSE_S)
             await self._asked("POST", "/v1/predict", {"session": state["session"]})
         while not (await self._asked("DELETE", path))[0]:
             await asyncio.sleep(PAUSE_S)
