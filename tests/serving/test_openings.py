@@ -1,5 +1,6 @@
 """Starting books as JSON."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -43,6 +44,11 @@ def test_a_book_comes_back():
         np.testing.assert_array_equal(getattr(again, name), getattr(book, name))
 
 
+def test_a_total_of_unknown_orders_has_no_id():
+    book = dataclasses.replace(read(OPENING)[0], anonymous=np.array([True, True, True, False]))
+    assert [row.get("order_id") for row in opening_of(book, UNITS)["bids"]] == [None] * 3
+
+
 def test_a_book_of_levels_has_no_anonymous_orders_and_may_be_empty():
     book, closed = read({"time": 1, "bids": [[1, 1]], "asks": [], "closed": "trading"}, window=3, pooled=True)
     assert (book.anonymous.tolist(), book.window, book.pooled, closed) == ([False], 3, True, 1)
@@ -74,6 +80,11 @@ def test_a_wrong_book_is_named_by_its_place(change, pointer):
     with pytest.raises(InvalidRecords) as caught:
         read({**OPENING, **change})
     assert caught.value.faults[0].pointer == f"/opening{pointer}"
+
+
+def test_a_total_of_unknown_orders_has_no_id():
+    book = dataclasses.replace(read(OPENING)[0], anonymous=np.array([True, True, True, False]))
+    assert [row.get("order_id") for row in opening_of(book, UNITS)["bids"]] == [None] * 3
 
 
 def test_a_book_of_levels_has_neither_ids_nor_a_level_twice():
