@@ -82,11 +82,6 @@ def test_a_wrong_book_is_named_by_its_place(change, pointer):
     assert caught.value.faults[0].pointer == f"/opening{pointer}"
 
 
-def test_a_total_of_unknown_orders_has_no_id():
-    book = dataclasses.replace(read(OPENING)[0], anonymous=np.array([True, True, True, False]))
-    assert [row.get("order_id") for row in opening_of(book, UNITS)["bids"]] == [None] * 3
-
-
 def test_a_book_of_levels_has_neither_ids_nor_a_level_twice():
     with pytest.raises(InvalidRecords) as caught:
         read(OPENING, pooled=True)
