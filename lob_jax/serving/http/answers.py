@@ -105,8 +105,8 @@ async def watched(answer: Answer, receive: Receive) -> Any:
         answer.cancel()
 
 
-def _nothing() -> None:
-    pass
+def nothing() -> None:
+    """Do nothing: what servers do that cannot close a connection at once."""
 
 
 async def _until_gone(receive: Receive) -> None:
@@ -174,7 +174,7 @@ class EventStream(Response):
                 ended = bool(items) and not isinstance(items[-1], PathEvent)
                 text = "".join([self._frame(item) for item in items]) if came else ": waiting\n\n"
                 if text and not await self._written(send, text, last=ended):
-                    scope.get(ABORT, _nothing)()
+                    scope.get(ABORT, nothing)()
                     return
 
     async def _written(self, send: Send, text: str, *, last: bool) -> bool:

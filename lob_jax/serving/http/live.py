@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -10,17 +11,16 @@ from fastapi import WebSocket, WebSocketDisconnect
 
 from lob_jax.serving import requests
 from lob_jax.serving.http import schemas, translate
-from lob_jax.serving.http.answers import last_of
+from lob_jax.serving.http.answers import ABORT, last_of, nothing
 from lob_jax.serving.http.bodies import Gone, parse_json
 from lob_jax.serving.http.problems import Problem, problem_of
-from lob_jax.serving.http.routes import told
-from lob_jax.serving.http.service import Service, exchange_of
+from lob_jax.serving.http.routes import MANY, told
+from lob_jax.serving.http.service import LARGE, Service, exchange_of
 from lob_jax.serving.http.translate import Asked, Terms
 from lob_jax.serving.records import path_json
 from lob_jax.serving.requests import PathEvent
 
 WAITING = 16  # messages of events that are not answered yet
-STALLED = 1013  # status of a socket that is closed because its client takes nothing
 
 Work = Callable[[schemas.LiveMessage], Coroutine[Any, Any, None]]
 
@@ -76,7 +76,7 @@ class Conversation:
         """Begin to answer a message."""
         message = None
         try:
-            message = self._message(text)
+            message = await self._message(text)
             if message.events is not None:
                 self._feeding = self._begin("events", self._feed, message)
             elif message.predict is not None:
@@ -86,12 +86,13 @@ class Conversation:
         except Problem as error:
             await self._send_problem(error, message)
 
-    def _message(self, text: str | None) -> schemas.LiveMessage:
+    async def _message(self, text: str | None) -> schemas.LiveMessage:
         """Return a message; raise Problem for one that is none."""
         self._service.rates.spend(self._exchange.owner)
         if text is None:
             raise Problem("media-type", "messages are JSON text")
-        plain = parse_json(text, depth=self._service.limits.json_depth)
+        parse = functools.partial(parse_json, text, depth=self._service.limits.json_depth)
+        plain = parse() if len(text) < LARGE else await asyncio.to_thread(parse)
         try:
             message = schemas.validated(schemas.LiveMessage, plain)
         except Problem as problem:
@@ -132,7 +133,8 @@ class Conversation:
 
     async def _feed(self, message: schemas.LiveMessage) -> None:
         asked = schemas.FeedAsked(events=message.events or [])
-        fed = translate.feed(asked, self._terms, session=self._session)
+        build = functools.partial(translate.feed, asked, self._terms, session=self._session)
+        fed = build() if len(asked.events) < MANY else await asyncio.to_thread(build)
         try:
             last = last_of(await self._items(fed))
         except ValueError as error:
@@ -196,8 +198,7 @@ class Conversation:
             async with asyncio.timeout(self._service.limits.stall_s):
                 await self._socket.send_text(text)
         except TimeoutError as error:
-            with contextlib.suppress(RuntimeError, WebSocketDisconnect):
-                await self._socket.close(STALLED)
+            self._socket.scope.get(ABORT, nothing)()  # closing in order would wait for the client
             raise Gone from error
         except (RuntimeError, WebSocketDisconnect) as error:  # it is closed
             raise Gone from error

@@ -16,6 +16,7 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from lob_jax.errors import InputError
 from lob_jax.serving.config import Limits, ServeConfig
@@ -100,6 +101,21 @@ class Guarded(HttpToolsProtocol):
             self.transport.close()
 
 
+class GuardedSocket(WebSocketsSansIOProtocol):
+    """A WebSocket that can be closed at once, and is if its client does not answer a ping."""
+
+    def handle_connect(self, event: Any) -> None:
+        """Begin with a handshake."""
+        super().handle_connect(event)
+        scope: Any = self.scope
+        scope[ABORT] = self.transport.abort
+
+    def keepalive_timeout(self) -> None:
+        """End: a client that reads nothing would never take the end of a close in order."""
+        super().keepalive_timeout()
+        self.transport.abort()
+
+
 class Listening:
     """A server that runs in a thread of its own, so that the main thread is free for signals.
 
@@ -166,7 +182,7 @@ def _settings(app: ASGIApp, limits: Limits) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=type("Guarded", (Guarded,), {"limits": limits}),
-        ws="websockets-sansio",
+        ws=GuardedSocket,
         ws_max_size=limits.body_bytes,
         ws_per_message_deflate=False,  # a few bytes may inflate to gigabytes
         lifespan="off",

@@ -26,7 +26,6 @@ from lob_jax.serving.units import Units
 
 EXCHANGE = "lob_jax.exchange"  # key of a scope
 LARGE = 1 << 15  # bytes of a body that is read in another thread
-KEYS_KEPT = 10_000  # owners whose buckets are remembered
 
 log = logging.getLogger("lob_jax.serving")
 
@@ -107,8 +106,6 @@ class Rates:
             bucket.open -= 1
 
     def _bucket(self, owner: str) -> Bucket:
-        if owner not in self._buckets and len(self._buckets) >= KEYS_KEPT:
-            self._buckets = {name: bucket for name, bucket in self._buckets.items() if bucket.open}
         return self._buckets.setdefault(owner, Bucket(float(self._limits.burst), self._clock()))
 
 

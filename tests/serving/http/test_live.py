@@ -9,8 +9,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from lob_jax.errors import InputError
+from lob_jax.serving import requests
 from lob_jax.serving.stub import StubServer
 from tests.serving.http.conftest import ADD
+from tests.serving.http.raw import connected, head
 
 
 class Socket:
@@ -202,6 +204,30 @@ def test_a_socket_that_is_closed_ends_its_jobs(start):
     while running.service.answers and time.monotonic() < limit:
         time.sleep(0.01)
     assert not running.service.answers
+
+
+def test_a_client_that_takes_nothing_is_given_up(start):
+    running = start(StubServer(batch=8), stall_s=1.0, events=5_000, path_events=100_000)
+    session, lines = running.opened(), ("upgrade: websocket", "connection: upgrade", "sec-websocket-version: 13")
+    with connected(running, receive_bytes=4096) as raw:
+        key = "sec-websocket-key: " + "A" * 22 + "=="
+        raw.sendall(head(running, f"/v1/sessions/{session}/live", *lines, key, method="GET"))
+        assert raw.recv(1000).startswith(b"HTTP/1.1 101 ")
+        message = json.dumps({"generate": {"paths": 20, "events": 5_000}}).encode()
+        raw.sendall(bytes([0x81, 0x80 | len(message), 0, 0, 0, 0]) + message)
+        while not isinstance(running.stub.jobs[-1].request, requests.Generate):
+            time.sleep(0.01)
+        assert running.stub.jobs[-1].done.wait(20)
+        with Socket(running, session) as other:
+            assert "state" in other.ask(events=[])
+        limit = time.monotonic() + 20
+        while running.service.answers and time.monotonic() < limit:
+            time.sleep(0.01)
+        assert not running.service.answers
+        left = 0
+        while part := raw.recv(65_536):  # what the system had taken, and then the end
+            left += len(part)
+        assert left < 5_000_000  # of 15
 
 
 def test_a_socket_is_closed_when_the_server_ends(start):

@@ -63,25 +63,26 @@ def test_a_body_that_does_not_come_is_not_waited_for(start):
     raw.close()
 
 
-def test_a_head_that_does_not_come_or_end_is_not_waited_for(start):
-    running = start(header_s=0.3, header_bytes=2000)
-    for sent in (b"", b"GET / HTTP/1.1\r\nhost:"):
-        raw = connected(running)
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nhost:"])
+def test_a_head_that_does_not_come_or_end_is_not_waited_for(start, sent):
+    with connected(start(header_s=0.3)) as raw:
         raw.sendall(sent)
         assert raw.recv(1000) == b""
-        raw.close()
-    raw = connected(running)
-    raw.sendall(b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 1000)
-    assert raw.recv(1000).startswith(b"HTTP/1.1 431 ")
-    raw.close()
-    raw = connected(running)
-    for _ in range(2):  # a connection that is used is kept
-        raw.sendall(head(running, "/v1/models", method="GET"))
-        assert raw.recv(10_000).startswith(b"HTTP/1.1 200 ")
-    time.sleep(0.5)
-    raw.sendall(head(running, "/v1/models", method="GET"))
-    assert raw.recv(10_000).startswith(b"HTTP/1.1 200 ")
-    raw.close()
+
+
+def test_a_large_head_is_refused(start):
+    with connected(start(header_bytes=2000)) as raw:
+        raw.sendall(b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 1000)
+        assert raw.recv(1000).startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_connection_that_is_used_is_kept(start):
+    running = start(header_s=2.0, header_bytes=2000)
+    with connected(running) as raw:
+        for wait_s in (0.0, 0.0, 3.0, *[0.0] * 20):  # longer than for a head, and more heads than one may be long
+            time.sleep(wait_s)
+            raw.sendall(head(running, "/v1/models", method="GET"))
+            assert raw.recv(10_000).startswith(b"HTTP/1.1 200 ")
 
 
 def test_there_are_so_many_connections(start):
