@@ -25,11 +25,11 @@ def target_of(url: str, key: str) -> Target:
 
 
 @contextlib.contextmanager
-def served_bundle(bundle: pathlib.Path, options: Sequence[str] = ()) -> Generator[Target]:
+def served_bundle(bundle: pathlib.Path | str, options: Sequence[str] = ()) -> Generator[Target]:
     """Serve a bundle on a free port of this machine, and end the server afterwards.
 
     Args:
-      bundle: its folder.
+      bundle: its folder, or its name and its folder as name=folder.
       options: further arguments of `lob_jax.main`.
 
     Raises:
@@ -52,7 +52,7 @@ def served_bundle(bundle: pathlib.Path, options: Sequence[str] = ()) -> Generato
                 process.communicate()
 
 
-def _url(process: subprocess.Popen[str], bundle: pathlib.Path) -> str:
+def _url(process: subprocess.Popen[str], bundle: pathlib.Path | str) -> str:
     """Return the URL that a server prints when it listens."""
     assert process.stdout is not None
     for line in process.stdout:
