@@ -1,5 +1,6 @@
 """Starting books as JSON."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -41,6 +42,11 @@ def test_a_book_comes_back():
     assert same == 2 and closed == 0
     for name in ("side", "price", "size", "order_id", "anonymous", "last_best", "seen"):
         np.testing.assert_array_equal(getattr(again, name), getattr(book, name))
+
+
+def test_a_total_of_unknown_orders_has_no_id():
+    book = dataclasses.replace(read(OPENING)[0], anonymous=np.array([True, True, True, False]))
+    assert [row.get("order_id") for row in opening_of(book, UNITS)["bids"]] == [None] * 3
 
 
 def test_a_book_of_levels_has_no_anonymous_orders_and_may_be_empty():

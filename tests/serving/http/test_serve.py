@@ -1,5 +1,6 @@
 """The life of a server: limits of connections, the end in order, and signals."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -91,9 +92,9 @@ def test_there_are_so_many_connections(start):
         raw.sendall(head(running, "/v1/models", method="GET"))
         assert raw.recv(10_000).startswith(b"HTTP/1.1 200 ")
     further = connected(running)
-    with pytest.raises(ConnectionResetError):
+    with contextlib.suppress(ConnectionError):  # it is closed, whether or not the request came before that
         further.sendall(head(running, "/v1/models", method="GET"))
-        further.recv(1000) or pytest.fail("it was closed in order")
+        assert further.recv(1000) == b""
     for raw in (*kept, further):
         raw.close()
 

@@ -9,8 +9,9 @@ import pytest
 from lob_jax.errors import InputError
 from lob_jax.events.schema import Code, Kind
 from lob_jax.generation.host import exact
+from lob_jax.generation.host.continuation import scores_of
 from lob_jax.generation.host.given import given_of
-from lob_jax.generation.host.loop import sampled, scores_of
+from lob_jax.generation.host.loop import sampled
 from lob_jax.generation.host.start import start_paths
 from lob_jax.generation.prompt import ANY_SIZES, book_room
 from lob_jax.generation.settings import SamplingConfig
