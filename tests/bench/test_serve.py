@@ -16,10 +16,10 @@ from lob_jax.errors import InputError
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
-def last_line(*options: str) -> dict:
+def last_line(environment: dict[str, str], *options: str) -> dict:
     """Run the benchmark and return its JSON object."""
     command = [sys.executable, "-W", "error", "-m", "lob_jax.bench.serve", *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.strip().splitlines()[-1])
 
@@ -57,8 +57,8 @@ def test_a_bundle_that_cannot_be_served_is_told(tmp_path, capfd):
 
 
 @pytest.mark.slow
-def test_the_api_alone():
-    found = last_line("--stub", "--seconds=0.5")
+def test_the_api_alone(one_device, compiled_folder):
+    found = last_line(one_device(compiled_folder), "--stub", "--seconds=0.5")
     assert [row["case"] for row in found["rows"]] == [
         "stub, 1 connections, at once",
         "stub, 4 connections, at once",
@@ -69,9 +69,9 @@ def test_the_api_alone():
 
 
 @pytest.mark.slow
-def test_a_model():
+def test_a_model(one_device, compiled_folder):
     short = ("--clients=2", "--rates=4", "--seconds=1", "--predictions=3", "--events=3", "--history=5")
-    found = last_line("--make=tiny", *short, "--option=--config.serve.threads=1")
+    found = last_line(one_device(compiled_folder), "--make=tiny", *short, "--option=--config.serve.threads=1")
     closed, opened = found["rows"]
     assert closed["case"] == "closed loop, 2 clients" and opened["case"] == "open loop, 4 requests/s"
     assert all(row["statuses"].keys() == {"200"} for row in found["rows"])

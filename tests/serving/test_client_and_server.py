@@ -1,6 +1,7 @@
 """The clients and the API understand each other, on a real socket, with a stub of an engine behind."""
 
 import asyncio
+import dataclasses
 
 import numpy as np
 import pytest
@@ -44,6 +45,19 @@ def test_a_day_is_exactly_what_the_server_reads(day):
     wanted = day.start.identified()
     assert len(book) > 0 and closed == 0 and book.time_ns == wanted.time_ns
     assert all((getattr(book, name) == getattr(wanted, name)).all() for name in ORDER_COLUMNS)
+
+
+def test_an_order_without_an_id_is_not_a_total_of_unknown_orders(day):
+    start, nameless = day.start, np.zeros(len(day.start), bool)
+    nameless[::2] = True
+    start = dataclasses.replace(start, order_id=np.where(nameless, 0, start.order_id).astype(np.uint64))
+    opening = opening_of(dataclasses.replace(day, start=start))
+    book, _ = read_opening(opening, Units.of(day.instrument), window=start.window, pooled=False)
+    assert len(book) > 2 and not book.anonymous.any()
+    total = dataclasses.replace(start, anonymous=nameless)
+    opening = opening_of(dataclasses.replace(day, start=total))
+    book, _ = read_opening(opening, Units.of(day.instrument), window=start.window, pooled=False)
+    assert (book.anonymous == nameless).all()
 
 
 def test_corrections_keep_their_place(day):
