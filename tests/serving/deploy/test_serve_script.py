@@ -90,7 +90,8 @@ class Served(Workplace):
 
 def free_ports(count: int) -> int:
     """Return the first of several neighbouring ports that are free."""
-    for first in range(20_000 + os.getpid() % 10_000, 32_000, count):
+    own = 20_000 + os.getpid() * 64 % 10_000  # apart from those of other workers, whose ids are neighbours
+    for first in range(own, 32_000, count):
         with contextlib.ExitStack() as kept, contextlib.suppress(OSError):
             for port in range(first, first + count):
                 one = kept.enter_context(socket.socket())
