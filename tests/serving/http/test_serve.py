@@ -158,9 +158,10 @@ def test_requests_at_work_may_end_and_new_ones_are_refused(start):
         url, headers = running.listening.url, {"Authorization": f"Bearer {running.key}"}
         assert httpx.get(f"{url}/health/ready").status_code == 503
         assert httpx.get(f"{url}/health/live").status_code == 200
-        refused = httpx.post(f"{url}/v1/predict", json={"history": HISTORY}, headers=headers)
-        assert (refused.status_code, refused.json()["type"]) == (503, "/problems/leaving")
-        assert refused.headers["connection"] == "close"
+        asked = httpx.post(f"{url}/v1/predict", json={"history": HISTORY}, headers=headers)
+        for refused in (asked, httpx.get(f"{url}/v1/models", headers=headers)):
+            assert (refused.status_code, refused.json()["type"]) == (503, "/problems/leaving")
+            assert refused.headers["connection"] == "close"
         text += "".join(parts)
     assert text.count("event: event\n") == 40 and "event: done\n" in text
     ender.join(20)
