@@ -10,6 +10,7 @@ from lob_jax.errors import InputError
 
 FIRST = "0.1.0"  # the version of stored data without a version number
 VERSION = "version"  # the key of the version number in stored data
+UNTOLD = ("serve.",)  # keys that say how a run is used, and nothing of what it is
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,10 +186,12 @@ def _numbers(name: str) -> tuple[int, ...]:
 
 
 def remarks(lacked_keys: Iterable[LaterKey], source: Source) -> list[str]:
-    """Return sentences that report which keys stored data lack, and the values assumed for them."""
-    keys = {later.key: later for later in lacked_keys}.values()
-    return [
-        f"{source.what} was written by lob_jax {source.written_by}, without {later.key} (since {later.since}):"
-        f" it is assumed to be {later.neutral!r}"
-        for later in keys
-    ]
+    """Return a sentence that says which values are assumed for keys that stored data lack, or nothing.
+
+    Keys that say nothing of what was stored, such as the address of a server, are left out.
+    """
+    keys = {later.key: later for later in lacked_keys if not later.key.startswith(UNTOLD)}.values()
+    if not keys:
+        return []
+    assumed = ", ".join(f"{later.key} = {later.neutral!r} (since {later.since})" for later in keys)
+    return [f"{source.what} was written by lob_jax {source.written_by}, without keys that came later: {assumed}"]

@@ -154,7 +154,7 @@ def test_a_run_from_before_a_key_has_its_neutral_value_and_not_its_default(elsew
     found = run_config(path, defaults())
     assert found.config.train.clip == 9.0
     assert found.notes == (
-        "the configuration was written by lob_jax 0.1.0, without train.clip (since 0.2.0): it is assumed to be 9.0",
+        "the configuration was written by lob_jax 0.1.0, without keys that came later: train.clip = 9.0 (since 0.2.0)",
     )
 
 

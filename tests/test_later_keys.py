@@ -123,10 +123,11 @@ def test_an_unknown_key_of_a_newer_version_names_both_versions(table):
 
 
 def test_what_is_taken_as_neutral_is_told_once_a_key(table):
-    assert remarks([*TABLE, TABLE[1]], source()) == [
-        "the checkpoint was written by lob_jax 0.1.0, without model.gain (since 0.2.0): it is assumed to be 1.0",
-        "the checkpoint was written by lob_jax 0.1.0, without data.fold (since 0.10.0): it is assumed to be 'none'",
+    assert remarks([*TABLE, TABLE[1], LaterKey("serve.port", 80, "0.2.0")], source()) == [
+        "the checkpoint was written by lob_jax 0.1.0, without keys that came later: "
+        "model.gain = 1.0 (since 0.2.0), data.fold = 'none' (since 0.10.0)",
     ]
+    assert remarks([LaterKey("serve.port", 80, "0.2.0")], source()) == []
 
 
 def test_versions_are_compared_by_their_numbers():
