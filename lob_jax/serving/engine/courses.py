@@ -194,6 +194,7 @@ def _feed(request: Feed, work: Work) -> Course:
     for inputs in parts:
         session.context.extend(inputs)
     yield from session.context.read_blocks()
+    work.sessions.note_fed(session)
     return work.state(session)
 
 

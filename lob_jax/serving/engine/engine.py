@@ -111,9 +111,17 @@ class Engine:
         """Do all turns until the engine ends."""
         while not self._ended:
             with self._wake:
-                if not self._waiting and not any(self._can_go_on(job) for job in self._active):
+                idle = not self._waiting and not any(self._can_go_on(job) for job in self._active)
+                if idle and not self._sessions.unread:
                     self._wake.wait(PATIENCE_S)
-            self._turn()
+            try:
+                if idle and self._sessions.unread:
+                    self._sessions.read_ahead()
+                self._turn()
+            except Exception as error:  # the thread goes on: without it, every request would hang
+                _LOG.exception("the engine has failed")
+                for job in list(self._active):
+                    self._end(job, error=error)
         for job in [*self._active, *self._waiting]:
             self._end(job, error=Cancelled("the server has ended"))
 

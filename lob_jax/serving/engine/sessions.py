@@ -45,6 +45,7 @@ class Sessions:
     def __init__(self, settings: EngineConfig) -> None:
         self._settings = settings
         self._open: dict[str, Session] = {}
+        self._fed: dict[str, None] = {}  # names of sessions of which something is not read yet, the latest last
 
     def __len__(self) -> int:
         return len(self._open)
@@ -87,6 +88,25 @@ class Sessions:
         session = self.find(which)
         del self._open[session.name]
         return session
+
+    @property
+    def unread(self) -> bool:
+        """Return whether there is something to read ahead."""
+        return bool(self._fed)
+
+    def note_fed(self, session: Session) -> None:
+        """Note that a session has followed events which the network has not read."""
+        self._fed.pop(session.name, None)
+        self._fed[session.name] = None
+
+    def read_ahead(self) -> None:
+        """Let the network read a block of the session that was fed last, so that a request need not wait for it."""
+        name, _ = self._fed.popitem()
+        session = self._open.get(name)
+        if session is not None:
+            next(session.context.read(), None)
+            if session.context.logits_V is None:
+                self._fed[name] = None
 
     def expire(self) -> None:
         """End the sessions that have not been used for too long."""

@@ -60,7 +60,7 @@ class Watched:
     def __init__(self, network):
         self._network, self.go_on, self.failure = network, threading.Event(), None
         self.go_on.set()
-        self.steps, self.widest = 0, 0
+        self.steps, self.widest, self.blocks = 0, 0, 0
 
     def new_cache(self, rows):
         return self._network.new_cache(rows)
@@ -71,6 +71,8 @@ class Watched:
             raise self.failure
         if inputs["tokens"].shape[1] == 1:
             self.steps, self.widest = self.steps + 1, max(self.widest, len(inputs["tokens"]))
+        else:
+            self.blocks += 1
         return self._network.read(cache, inputs)
 
 

@@ -196,6 +196,21 @@ def test_a_fault_fails_the_requests_concerned_and_no_others(caplog):
         assert len(sampled(engine, history_of(DAY), events=2)) == 3
 
 
+def test_an_engine_outlives_its_own_faults(caplog, monkeypatch):
+    with serving() as (engine, network):
+        here = InSession(ask(engine, OpenSession(history_of(DAY, 5))).session)
+        monkeypatch.setattr(engine._pool, "grant", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            ask(engine, long())
+        monkeypatch.undo()
+        monkeypatch.setattr(network, "read", lambda *_: 1 / 0)
+        ask(engine, Feed(here, DAY.events[5:8]))
+        assert until(lambda: not engine._sessions.unread)
+        monkeypatch.undo()
+        assert "the engine has failed" in caplog.text
+        assert sampled(engine, here, events=2) == sampled(engine, history_of(DAY, 8), events=2)
+
+
 def test_an_answer_that_cannot_be_delivered_is_given_up(caplog):
     with serving() as (engine, _):
 
@@ -244,6 +259,23 @@ def test_scores_are_computed_aside():
         assert first.wait(60)
         assert ask(engine, Score(history_of(DAY, 7))) == 7
         job.cancel()
+
+
+def test_an_idle_engine_reads_what_sessions_are_fed():
+    with serving() as (engine, network):
+        first, second = (InSession(ask(engine, OpenSession(history_of(DAY, 5))).session) for _ in range(2))
+        for here in (first, second):
+            ask(engine, Feed(here, DAY.events[5:80], DAY.corrections.between(5, 80)))
+        assert until(lambda: not engine._sessions.unread)
+        tail = network.blocks
+        expected = ask(engine, Predict(history_of(DAY, 80)))
+        assert network.blocks > tail
+        tail = network.blocks
+        assert ask(engine, Predict(first)) == expected == ask(engine, Predict(second))
+        assert network.blocks == tail  # all had been read
+        ask(engine, Feed(first, DAY.events[80:81]))
+        ask(engine, Close(first))
+        assert until(lambda: not engine._sessions.unread)
 
 
 def test_the_time_of_each_part_is_told():
