@@ -235,7 +235,7 @@ def test_draining_lets_those_at_work_finish_and_takes_no_more():
         network.go_on.set()
         leaving.join(60)
         assert done.is_set() and isinstance(items[-1], Finished) and len(items) == 4
-    assert not any("lob_jax" in thread.name for thread in threading.enumerate())
+    assert until(lambda: not any("lob_jax" in thread.name for thread in threading.enumerate()))
 
 
 def test_draining_gives_up_what_takes_too_long():
