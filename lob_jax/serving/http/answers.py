@@ -12,11 +12,11 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from lob_jax.serving.config import Limits
+from lob_jax.serving.connections import ABORT
 from lob_jax.serving.http.problems import Problem
 from lob_jax.serving.requests import Failed, Finished, Item, Job, PathEvent
 
 BATCH = 256  # items that are written at once
-ABORT = "lob_jax.abort"  # key of a scope: a function that closes the connection without writing what is left
 
 
 class Answer:

@@ -10,8 +10,9 @@ from typing import Any
 from fastapi import WebSocket, WebSocketDisconnect
 
 from lob_jax.serving import requests
+from lob_jax.serving.connections import ABORT
 from lob_jax.serving.http import schemas, translate
-from lob_jax.serving.http.answers import ABORT, last_of, nothing
+from lob_jax.serving.http.answers import last_of, nothing
 from lob_jax.serving.http.bodies import Gone, parse_json
 from lob_jax.serving.http.problems import Problem, problem_of
 from lob_jax.serving.http.routes import MANY, told
