@@ -93,7 +93,11 @@ class Conversation:
         if text is None:
             raise Problem("media-type", "messages are JSON text")
         parse = functools.partial(parse_json, text, depth=self._service.limits.json_depth)
-        plain = parse() if len(text) < LARGE else await asyncio.to_thread(parse)
+        if len(text) < LARGE:
+            plain = parse()
+        else:
+            async with self._service.rates.reading(self._exchange.owner):
+                plain = await asyncio.to_thread(parse)
         try:
             message = schemas.validated(schemas.LiveMessage, plain)
         except Problem as problem:
