@@ -8,7 +8,7 @@ from lob_jax.models.config import ModelConfig
 
 BLOCK = 32  # tokens that are read at once
 MORE_SLOTS = 128  # a cache grows by so many slots; all of them are read with each token, filled or not
-ON_TRIAL = BLOCK + 1  # slots beyond the window: so many tokens may be read and taken back
+ON_TRIAL = BLOCK + 8  # slots beyond the window: so many tokens may be read and taken back
 PLACES: dict[str, tuple[int, ...]] = {"position": (), "event": (), "clock": (2,)}  # see `attention.positions.Positions`
 PREFIX = "cache_"
 LENGTH = f"{PREFIX}length"

@@ -62,6 +62,8 @@ def _time_of(text: str) -> int:
         raise Unreadable("hours up to 23, minutes and seconds up to 59")
     seconds = _day_s(day) + 3600 * int(hour) + 60 * int(minute) + int(second)
     if zone != "Z":
+        if zone[1:3] > "23" or zone[4:6] > "59":
+            raise Unreadable("a zone of up to 23 hours and 59 minutes")
         offset = 3600 * int(zone[1:3]) + 60 * int(zone[4:6])
         seconds += offset if zone[0] == "-" else -offset
     return seconds * NS_PER_SECOND + (int(fraction.ljust(9, "0")) if fraction else 0)

@@ -50,6 +50,26 @@ class MarketContext:
             if self.length == self._limit:
                 self._begin_anew()
 
+    def correct(self, count: int, inputs: Inputs) -> None:
+        """Let the last tokens have other inputs, [1, ...] each, where what is known at them was corrected later.
+
+        Args:
+          count: how many; those that no more than one block has before the rest.
+          inputs: the inputs that are others, by name.
+        """
+        self._forget_trial()
+        if self.length - self._committed < count and self._committed > 0:
+            self.cache.take_back(0, BLOCK)
+            self._committed -= BLOCK
+        changed = min(count, self.length - self._committed)
+        if changed == 0:
+            return
+        last = {name: leaf[-changed:] for name, leaf in self._newest.items()}
+        last |= {name: np.repeat(leaf, changed, 0) for name, leaf in inputs.items()}
+        if changed == self.length:
+            last = _opened(last, self._model)
+        self._newest = {name: np.concatenate([leaf[:-changed], last[name]]) for name, leaf in self._newest.items()}
+
     def read(self) -> Iterator[None]:
         """Let the network read what is new, a block with each step; then there are logits."""
         yield from self.read_blocks()
@@ -81,14 +101,17 @@ class MarketContext:
         if self.length == 0:
             inputs = _opened(inputs, self._model)
         self.length += len(inputs["tokens"])
-        self.cache.take_back(0, self._on_trial)
-        self._on_trial, self.logits_V = 0, None
+        self._forget_trial()
         needed = max(self._kept, self.length - self._committed)
         together = {
             name: np.concatenate([self._newest[name], leaf])[-needed:] if self._newest else leaf[-needed:].copy()
             for name, leaf in inputs.items()
         }
         self._newest = together
+
+    def _forget_trial(self) -> None:
+        self.cache.take_back(0, self._on_trial)
+        self._on_trial, self.logits_V = 0, None
 
     def _begin_anew(self) -> None:
         kept = self.newest(self._kept)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lob_jax.book.snapshot import Corrections
+from lob_jax.book.snapshot import CORRECTION_COLUMNS, Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.schema import Events
 from lob_jax.export.contents import Contents
@@ -20,7 +20,7 @@ from lob_jax.serving.engine.jobs import RELEASE, Aside, Course, Demand, Rows
 from lob_jax.serving.engine.network import Network
 from lob_jax.serving.engine.sampled import Fill, RowReader, Tell, days_of, middles_of, moved, sampled_rows
 from lob_jax.serving.engine.sessions import Session, Sessions
-from lob_jax.serving.market.market import LiveMarket
+from lob_jax.serving.market.market import NO_EVENTS, LiveMarket
 from lob_jax.serving.predict.prediction import predicted
 from lob_jax.serving.requests import (
     Close,
@@ -148,6 +148,13 @@ def follow(market: LiveMarket, events: Events, corrections: Corrections) -> Iter
         yield market.take(events[first:last], mine, first=first)
 
 
+def divided(corrections: Corrections) -> tuple[Corrections, Corrections]:
+    """Return the corrections that come before all events, and the others."""
+    columns = [getattr(corrections, name) for name in CORRECTION_COLUMNS]
+    count = int(np.searchsorted(corrections.event, 0))
+    return Corrections(*(column[:count] for column in columns)), Corrections(*(column[count:] for column in columns))
+
+
 def followed(history: History, served: Served) -> Followed:
     """Return the market of a history.
 
@@ -189,8 +196,13 @@ def _open(request: OpenSession, work: Work) -> Course:
 def _feed(request: Feed, work: Work) -> Course:
     session = work.sessions.find(request.market)
     market = session.market.copy()  # so that all events are taken or none
-    parts = list(follow(market, request.events, request.corrections))
+    late, corrections = divided(request.corrections)
+    if len(late.event) > 0:
+        market.take(NO_EVENTS, late)
+    corrected, parts = market.corrected, list(follow(market, request.events, corrections))
     session.market = market
+    if len(late.event) > 0:
+        session.context.correct(*corrected)
     for inputs in parts:
         session.context.extend(inputs)
     yield from session.context.read_blocks()

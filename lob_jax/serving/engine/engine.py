@@ -182,13 +182,14 @@ class Engine:
 
     def _grant(self) -> None:
         """Give free rows to the jobs that wait for them, the first one first."""
-        for job in self._active:
+        enough = True
+        for job in list(self._active):
             if isinstance(job.demand, Rows) and not job.ready:
-                if job.demand.count > self._pool.free:
-                    return
-                self._pool.grant(job, job.demand.count)
-                job.ready = True
-                self._go_on(job)  # at once: nothing may happen between the grant and the first step
+                enough = enough and job.demand.count <= self._pool.free
+                if enough or job.demand.count == 0:  # who needs none does not wait behind who does
+                    self._pool.grant(job, job.demand.count)
+                    job.ready = True
+                    self._go_on(job)  # at once: nothing may happen between the grant and the first step
 
     def _go_on(self, job: Job) -> None:
         """Resume the course of a job until its next demand."""
@@ -204,7 +205,7 @@ class Engine:
             self._end(job, result=end.value)
             return
         except (InputError, Refusal) as error:
-            self._end(job, error=error)
+            self._end(job, error=error.with_traceback(None))  # which would keep the market as long as the error
             return
         except Exception as error:  # a fault of this request alone
             _LOG.exception("a request has failed")
@@ -216,6 +217,8 @@ class Engine:
 
     def _do_aside(self, job: Job, demand: Aside) -> None:
         """Do the work of a job in the second thread, and let the engine resume it."""
+        if job.over:  # given up while it waited: others wait behind it
+            return
         try:
             job.answer = demand.work()
         except Exception as error:

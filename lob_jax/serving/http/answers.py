@@ -12,11 +12,11 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from lob_jax.serving.config import Limits
+from lob_jax.serving.connections import ABORT
 from lob_jax.serving.http.problems import Problem
 from lob_jax.serving.requests import Failed, Finished, Item, Job, PathEvent
 
 BATCH = 256  # items that are written at once
-ABORT = "lob_jax.abort"  # key of a scope: a function that closes the connection without writing what is left
 
 
 class Answer:
@@ -198,11 +198,20 @@ class EventStream(Response):
         return frame("done", self._done(item, self._events))
 
 
-def last_of(items: Sequence[Item]) -> Finished:
-    """Return the last item of an answer; raise the error of one that has failed."""
+def last_of(items: list[Item]) -> Finished:
+    """Return the last item of an answer; raise the error of one that has failed, and leave it out of the items.
+
+    The trace of an error leads to all that its request holds; what leads back to the error would keep it in memory.
+    """
+    if isinstance(items[-1], Failed):
+        raise _error_of(items)
     last = items[-1]
-    if isinstance(last, Failed):
-        raise last.error
     if not isinstance(last, Finished):
         raise Problem("failed", "the answer has no end")
     return last
+
+
+def _error_of(items: list[Item]) -> Exception:
+    last = items.pop()
+    assert isinstance(last, Failed)
+    return last.error

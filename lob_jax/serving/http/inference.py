@@ -15,7 +15,7 @@ import lob_jax
 from lob_jax.serving import requests
 from lob_jax.serving.config import Limits
 from lob_jax.serving.http import schemas
-from lob_jax.serving.http.problems import Problem, invalid
+from lob_jax.serving.http.problems import invalid
 from lob_jax.serving.http.routes import json_response
 from lob_jax.serving.http.service import Service
 from lob_jax.serving.http.translate import Asked
@@ -184,8 +184,8 @@ def _require(holds: bool, pointer: str, expected: object, was: object) -> None:
 def _check_finite(arrays: Mapping[str, np.ndarray]) -> None:
     """Check that JSON can hold the values."""
     for name, array in arrays.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise Problem("failed", f"the output {name} has values that are not finite")
+        finite = array.dtype.kind != "f" or bool(np.isfinite(array).all())
+        _require(finite, "/inputs", f"values for which the output {name} is finite", "too large or too small ones")
 
 
 async def _written(head: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> AsyncGenerator[bytes]:

@@ -139,8 +139,9 @@ def read_keys(path: pathlib.Path) -> tuple[Entry, ...]:
     try:
         entries = tuple(Entry(**entry) for entry in json.loads(path.read_text(encoding="utf-8")))
         for entry in entries:
-            bytes.fromhex(entry.salt), entry.valid(datetime.datetime.now(datetime.UTC))
-    except (OSError, ValueError, TypeError) as error:
+            entry.valid(datetime.datetime.now(datetime.UTC))
+            bytes.fromhex(entry.salt), bytes.fromhex(entry.hash), NAME.fullmatch(entry.name)
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputError(
             "the file of keys cannot be read",
             where=path,
@@ -152,8 +153,9 @@ def read_keys(path: pathlib.Path) -> tuple[Entry, ...]:
 
 
 def write_keys(path: pathlib.Path, entries: Sequence[Entry]) -> None:
-    """Write a file of keys at once, readable by its owner only."""
-    descriptor, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")  # of mode 0600
+    """Write a file of keys at once, readable by its owner only; a link stays one, so that all who read it see it."""
+    path = path.resolve()
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # of mode 0600
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump([dataclasses.asdict(entry) for entry in entries], file, indent=2)

@@ -10,8 +10,9 @@ from typing import Any
 from fastapi import WebSocket, WebSocketDisconnect
 
 from lob_jax.serving import requests
+from lob_jax.serving.connections import ABORT
 from lob_jax.serving.http import schemas, translate
-from lob_jax.serving.http.answers import ABORT, last_of, nothing
+from lob_jax.serving.http.answers import last_of, nothing
 from lob_jax.serving.http.bodies import Gone, parse_json
 from lob_jax.serving.http.problems import Problem, problem_of
 from lob_jax.serving.http.routes import MANY, told
@@ -92,7 +93,11 @@ class Conversation:
         if text is None:
             raise Problem("media-type", "messages are JSON text")
         parse = functools.partial(parse_json, text, depth=self._service.limits.json_depth)
-        plain = parse() if len(text) < LARGE else await asyncio.to_thread(parse)
+        if len(text) < LARGE:
+            plain = parse()
+        else:
+            async with self._service.rates.reading(self._exchange.owner):
+                plain = await asyncio.to_thread(parse)
         try:
             message = schemas.validated(schemas.LiveMessage, plain)
         except Problem as problem:

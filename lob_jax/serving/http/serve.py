@@ -10,17 +10,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
-from typing import Any, ClassVar
 
 import uvicorn
 import uvloop
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from lob_jax.errors import InputError
 from lob_jax.serving.config import Limits, ServeConfig
-from lob_jax.serving.http.answers import ABORT
+from lob_jax.serving.connections import SEND_BYTES, Guarded, GuardedSocket
 from lob_jax.serving.http.app import build_app
 from lob_jax.serving.http.keys import Keys, KeysFile, OneKey
 from lob_jax.serving.http.service import Service, log
@@ -28,92 +25,7 @@ from lob_jax.serving.requests import Server
 from lob_jax.signals import listening
 
 POLL_S = 0.1  # between two looks for a signal
-SEND_BYTES = 1 << 18  # that the system keeps for a slow reader; by itself it keeps megabytes
 LAST_S = 3.0  # for cancelled requests to say so, and for connections to close
-HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-
-
-class Guarded(HttpToolsProtocol):
-    """A connection that is closed if a head does not arrive in time or is too large, or if there are too many.
-
-    Attributes:
-      limits: these limits.
-    """
-
-    limits: ClassVar[Limits]
-    _head_bytes = 0
-    _in_head = True
-    _timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        """Begin to wait for a head."""
-        super().connection_made(transport)
-        if len(self.connections) > self.limits.connections:
-            transport.abort()
-        else:
-            self._wait()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
-        self._stop()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        """Count the bytes of a head."""
-        if self._in_head:
-            self._head_bytes += len(data)
-            self._wait()
-        super().data_received(data)
-        if self._in_head and self._head_bytes > self.limits.header_bytes and not self.transport.is_closing():
-            self.transport.write(HEAD_TOO_LARGE)
-            self.transport.close()
-
-    def on_message_begin(self) -> None:
-        """Begin with a head."""
-        super().on_message_begin()
-        self._in_head = True
-        scope: Any = self.scope  # servers may add keys of their own
-        scope[ABORT] = self.transport.abort
-
-    def on_headers_complete(self) -> None:
-        """End with it."""
-        self._in_head = False
-        self._stop()
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        """Expect another head."""
-        super().on_message_complete()
-        self._in_head, self._head_bytes = True, 0
-
-    def _wait(self) -> None:
-        if self._timer is None:
-            self._timer = self.loop.call_later(self.limits.header_s, self._too_slow)
-
-    def _stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _too_slow(self) -> None:
-        self._timer = None
-        if not self.transport.is_closing():
-            self.transport.close()
-
-
-class GuardedSocket(WebSocketsSansIOProtocol):
-    """A WebSocket that can be closed at once, and is if its client does not answer a ping."""
-
-    def handle_connect(self, event: Any) -> None:
-        """Begin with a handshake."""
-        super().handle_connect(event)
-        scope: Any = self.scope
-        scope[ABORT] = self.transport.abort
-
-    def keepalive_timeout(self) -> None:
-        """End: a client that reads nothing would never take the end of a close in order."""
-        super().keepalive_timeout()
-        self.transport.abort()
 
 
 class Listening:

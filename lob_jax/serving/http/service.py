@@ -26,6 +26,7 @@ from lob_jax.serving.units import Units
 
 EXCHANGE = "lob_jax.exchange"  # key of a scope
 LARGE = 1 << 15  # bytes of a body that is read in another thread
+READING = 2  # such bodies of one key that are read at the same time: the threads are those of all keys
 
 log = logging.getLogger("lob_jax.serving")
 
@@ -60,11 +61,13 @@ class Bucket:
       tokens: requests that it may make at once.
       at: when that was so.
       open: requests and sockets of it that are open.
+      reading: held while a large body of it is read.
     """
 
     tokens: float
     at: float
     open: int = 0
+    reading: asyncio.Semaphore = dataclasses.field(default_factory=lambda: asyncio.Semaphore(READING))
 
 
 class Rates:
@@ -104,6 +107,10 @@ class Rates:
             yield
         finally:
             bucket.open -= 1
+
+    def reading(self, owner: str) -> asyncio.Semaphore:
+        """Return what a key has to hold while a large body of it is read."""
+        return self._bucket(owner).reading
 
     def _bucket(self, owner: str) -> Bucket:
         return self._buckets.setdefault(owner, Bucket(float(self._limits.burst), self._clock()))
@@ -188,10 +195,19 @@ class Service:
             self.answers.discard(answer)
 
     async def read(self, request: Request, build: Callable[[Any], Any]) -> Any:
-        """Return what `build` makes of the JSON body of a request; a large one is read in another thread."""
+        """Return what `build` makes of the JSON body of a request; a large one is read in another thread.
+
+        Raises:
+          Gone: the client has left.
+        """
         body = await read_body(request.receive, request.headers, self.limits)
         work = lambda: build(parse_json(body, depth=self.limits.json_depth))  # noqa: E731
-        return work() if len(body) < LARGE else await asyncio.to_thread(work)
+        if len(body) < LARGE:
+            return work()
+        async with self.rates.reading(exchange_of(request.scope).owner):
+            if await request.is_disconnected():
+                raise Gone
+            return await asyncio.to_thread(work)
 
     async def finished(self, request: Request, name: str, asked: Asked) -> Finished:
         """Return the last item of an answer, for requests that deliver nothing before it."""

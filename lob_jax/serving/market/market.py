@@ -100,7 +100,7 @@ class LiveMarket:
         self._limits = Limits(self.instrument.tick, int(self.instrument.signed), last_ns, int(may_cross))
         self._carried = nothing_carried(history_book.time_ns)
         self.outside: list[str] = []
-        self._last = self._now()
+        self._last, self._after = self._now(), 1
 
     @property
     def events(self) -> int:
@@ -131,6 +131,14 @@ class LiveMarket:
     def book(self) -> BookSnapshot:
         """Return the book after the last event."""
         return to_snapshot(self._state.book, self.time_ns)
+
+    @property
+    def corrected(self) -> tuple[int, dict[str, np.ndarray]]:
+        """Return at how many last tokens the book after the last event is known, and what is: with later corrections.
+
+        `take` has returned what was known of it then, under the same names; [1, ...] each.
+        """
+        return self._after, {name: self._last[name] for name in _OF_BOOK if name in self._last}
 
     @property
     def nbytes(self) -> int:
@@ -173,6 +181,7 @@ class LiveMarket:
         taken = self._inputs(rows, columns, time_ns, clock_ns=clock_ns, first=number, tokens=tokens)
         if tokens:
             self._last = {name: array[-1:].copy() for name, array in taken.items()}
+            self._after = int(np.count_nonzero(rows.book_row[:tokens] == len(events)))
         elif ahead:
             self._last |= {name: array for name, array in self._now().items() if name in _OF_BOOK}
         return taken

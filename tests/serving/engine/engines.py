@@ -77,12 +77,12 @@ class Watched:
 
 
 @contextlib.contextmanager
-def serving(name="by time", day="orders", **changes):
+def serving(name="by time", day="orders", score=lambda history: len(history.events), **changes):
     """Give an engine and its network."""
     market, tokenizer = days()[day], tokenizer_of(name)
     network = Watched(OnnxNetwork(graph_of(name), MODELS[name], threads=1))
     contents = contents_of(market, tokenizer, MODELS[name])
-    served = Served(contents, tokenizer, network, score=lambda history: len(history.events), infer=lambda *_: {})
+    served = Served(contents, tokenizer, network, score=score, infer=lambda *_: {})
     facts = ModelFacts(name, "", "", contents.instrument, "float32", 0, 0, market.start.window, False, 0, {}, {}, {})
     engine = Engine(served, facts, dataclasses.replace(SETTINGS, **changes))
     engine.set_ready()

@@ -43,6 +43,21 @@ class Rows:
         self.rows[row] = []
 
 
+class Seen(Written):
+    """A network that also says which regimes it has read last at each token."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = {}
+
+    def read(self, cache, inputs):
+        self.seen |= dict(zip(inputs["tokens"][0].tolist(), inputs["regime"][0].tolist(), strict=True))
+        return super().read(cache, inputs)
+
+    def regimes(self, context):
+        return [self.seen[token] for token in context.cache.rows[0]]
+
+
 def tokens(first, last):
     return {"tokens": np.arange(first, last), "regime": np.arange(first, last) % 7}
 
@@ -104,6 +119,23 @@ def test_a_context_begins_with_the_token_of_its_regime():
     context.extend(tokens(3, 103))
     read(context)
     assert context.cache.rows == [[REGIME_BASE + 51 % 7, *range(52, 103)]]  # 48 of 96, and four more
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 5, 33, 34, 35, 66, 67, 150])
+@pytest.mark.parametrize("model", [SLIDING, FIXED])
+def test_what_is_corrected_is_read_again_in_the_same_blocks(length, model):
+    def at(corrected):
+        return {"tokens": np.arange(length), "regime": np.where(np.arange(length) < length - 3, 0, corrected)}
+
+    networks = Seen(), Seen()
+    late, early = (MarketContext(network, model) for network in networks)
+    late.extend(at(1))
+    read(late)
+    late.correct(3, {"regime": np.array([2])})
+    early.extend(at(2))
+    read(late), read(early)
+    assert late.cache.rows == early.cache.rows and late.length == early.length
+    assert networks[0].regimes(late) == networks[1].regimes(early)
 
 
 def test_a_copy_goes_on_by_itself():

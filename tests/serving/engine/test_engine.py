@@ -43,6 +43,34 @@ def test_a_session_is_a_history(name):
         assert ask(engine, Predict(here)) == ask(engine, Predict(there))
 
 
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("read_before", [False, True])
+def test_corrections_may_come_later_than_their_events(name, read_before):
+    """Also by themselves, in several calls, and where what they correct has been read already."""
+    market, at, late = days()["window"], 0, 0
+    with serving(name, "window") as (engine, _):
+        here = opened(engine, market)
+        for last in range(1, 100):
+            rows = market.corrections.between(at, last)
+            mine = rows.event < last - at - 1
+            ask(engine, Feed(here, market.events[at:last], chosen(rows, mine)))
+            if read_before:
+                ask(engine, Predict(here, heads=0))
+            rest = dataclasses.replace(chosen(rows, ~mine), event=np.full((~mine).sum(), -1))
+            for row in range(len(rest.event)):
+                ask(engine, Feed(here, market.events[:0], chosen(rest, np.arange(len(rest.event)) == row)))
+            at, late = last, late + len(rest.event)
+            if len(rest.event) > 0:
+                there = history_of(market, last)
+                assert ask(engine, Predict(here, heads=1)) == ask(engine, Predict(there, heads=1))
+        assert late > 10
+
+
+def chosen(corrections, mask):
+    columns = (getattr(corrections, name)[mask] for name in ("event", "side", "price", "size"))
+    return type(corrections)(*columns)
+
+
 def opened(engine, market, events=0, owner=""):
     start = history_of(market, events) if events else History(market.start)
     return InSession(ask(engine, OpenSession(start, owner)).session, owner)

@@ -123,6 +123,38 @@ def test_the_queue_is_bounded_and_sessions_pass_it():
             assert done.wait(60)
 
 
+def test_who_needs_no_rows_does_not_wait_for_any():
+    with serving() as (engine, _):
+        here = InSession(ask(engine, OpenSession(history_of(DAY))).session)
+        at_work = [asked(engine, long(4)) for _ in range(2)]
+        assert all(first.wait(60) for _, _, first, _ in at_work) and engine.load().rows == 8
+        behind = asked(engine, long(4))
+        assert until(lambda: engine.load().queued == 0)
+        assert ask(engine, Predict(here, heads=0)).heads
+        assert engine.load().rows == 8 and not behind[1]
+        for job, *_ in (*at_work, behind):
+            job.cancel()
+
+
+def test_work_aside_that_is_given_up_is_not_done():
+    scores, go_on = [], threading.Event()
+    with serving(score=lambda history: (go_on.wait(60), scores.append(len(history.events)))) as (engine, _):
+        jobs = [asked(engine, Score(history_of(DAY, events))) for events in (1, 2, 3)]
+        assert until(lambda: engine.load().queued == 0)
+        jobs[1][0].cancel()
+        assert jobs[1][3].wait(60)
+        go_on.set()
+        assert jobs[2][3].wait(60) and scores == [1, 3]
+
+
+def test_an_error_does_not_hold_the_market():
+    with serving() as (engine, _):
+        here = InSession(ask(engine, OpenSession(history_of(DAY))).session)
+        _, items, _, done = asked(engine, Feed(here, DAY.events[:5]))  # which are before those of the session
+        assert done.wait(60) and isinstance(items[-1].error, InputError)
+        assert items[-1].error.__traceback__ is None
+
+
 def test_sessions_are_counted_and_are_their_owners():
     with serving() as (engine, _):
         mine = [InSession(ask(engine, OpenSession(History(DAY.start), "a")).session, "a") for _ in range(2)]

@@ -1,12 +1,16 @@
 """Streams and their readers: those that leave, that are slow, and that wait."""
 
 import asyncio
+import contextlib
+import gc
 import json
 import time
+import weakref
 
 import pytest
 
-from lob_jax.serving.http.answers import Answer
+from lob_jax.errors import InputError
+from lob_jax.serving.http.answers import Answer, last_of
 from lob_jax.serving.requests import Failed, Finished, PathEvent
 from lob_jax.serving.stub import StubServer
 from tests.serving.http.conftest import HISTORY
@@ -39,6 +43,24 @@ def test_a_client_that_leaves_ends_its_job(start, path, stream):
     assert running.stub.jobs[0].cancelled.wait(20) and running.stub.jobs[0].done.wait(20)
     assert holds(lambda: not running.service.answers)
     assert holds(lambda: any(f'"status": {200 if stream else 499}' in line for line in running.lines))
+
+
+def test_an_error_that_was_told_is_not_kept():
+    """Its trace leads to the events of the request: without a collection of cycles, they would be kept."""
+    found = []
+
+    def asked():
+        items = [Failed(InputError("no", where="", expected="", was="", remedy=""))]
+        found.append(weakref.ref(items[0].error))
+        last_of(items)
+
+    gc.disable()
+    try:
+        with contextlib.suppress(InputError):
+            asked()
+        assert found[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_a_slow_reader_holds_up_neither_the_engine_nor_others_and_is_given_up(start):

@@ -109,10 +109,11 @@ def test_an_answer_that_would_be_too_large_is_refused(start):
     assert running.client.post(INFER, json=ASKED).json()["pointer"] == "/outputs"
 
 
-def test_an_answer_that_json_cannot_hold_is_a_failure(start, monkeypatch):
+def test_inputs_whose_answer_json_cannot_hold_are_refused(start, monkeypatch):
     running = start()
     monkeypatch.setattr(running.stub, "_infer", lambda asked: {"logits": np.full((1, 2, 8), np.inf, np.float32)})
-    assert running.client.post(INFER, json=ASKED).status_code == 500
+    found = running.client.post(INFER, json=ASKED)
+    assert (found.status_code, found.json()["pointer"]) == (422, "/inputs") and "logits" in found.json()["expected"]
 
 
 @pytest.mark.parametrize("datatype", DATATYPES)

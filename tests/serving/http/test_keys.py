@@ -67,6 +67,24 @@ def test_a_file_that_is_gone_or_damaged_lets_nobody_in_until_it_is_back(file):
     assert found.owner(alice) == "alice"
 
 
+@pytest.mark.parametrize("changes", [{"hash": 5}, {"hash": "é" * 64}, {"salt": None}, {"name": 5}, {"expires": "x"}])
+def test_entries_that_are_none_let_nobody_in(file, changes):
+    alice = add(file, "alice")
+    found = KeysFile(file, look_s=0.0)
+    file.write_text(json.dumps([json.loads(file.read_text())[0] | changes]))
+    assert found.owner(alice) is None
+    file.write_text("[" * 100_000)
+    assert found.owner(alice) is None
+
+
+def test_a_key_that_is_revoked_through_a_link_is_refused(file, tmp_path):
+    alice, link = add(file, "alice"), tmp_path / "link"
+    found = KeysFile(file, look_s=0.0)
+    link.symlink_to(file)
+    revoke(link, "alice")
+    assert link.is_symlink() and found.owner(alice) is None
+
+
 def test_a_key_expires(file):
     alice, bob = add(file, "alice", days=1), add(file, "bob", days=-1)
     found = KeysFile(file)

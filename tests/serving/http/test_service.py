@@ -1,11 +1,16 @@
 """What routes share: limits of each key."""
 
 import asyncio
+import threading
+import time
 
 import pytest
 
+from lob_jax.serving.http import service
 from lob_jax.serving.http.problems import Problem
-from lob_jax.serving.http.service import Rates
+from lob_jax.serving.http.service import LARGE, READING, Rates
+from tests.serving.http.conftest import HISTORY
+from tests.serving.http.raw import connected, post
 from tests.serving.settings import limits
 
 
@@ -63,3 +68,30 @@ def test_places_are_given_back_also_after_an_error():
                 pass
 
     asyncio.run(use())
+
+
+def test_few_large_bodies_of_a_key_are_read_at_once_and_none_whose_client_has_left(start, monkeypatch):
+    go_on, begun, parse = threading.Event(), [], service.parse_json
+
+    def slow(body, **how):
+        begun.append(len(body))
+        go_on.wait(20)
+        return parse(body, **how)
+
+    monkeypatch.setattr(service, "parse_json", slow)
+    running = start()
+    connections = [connected(running) for _ in range(READING + 3)]
+    for raw in connections:
+        raw.sendall(post(running, "/v1/predict", {"history": HISTORY, "model": "x" * LARGE}))
+    limit = time.monotonic() + 20
+    while len(begun) < READING and time.monotonic() < limit:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    assert len(begun) == READING
+    for raw in connections:
+        raw.close()
+    time.sleep(0.2)
+    go_on.set()
+    large = {"history": HISTORY, "model": "x" * (LARGE + 1)}
+    assert running.client.post("/v1/predict", json=large).status_code == 404
+    assert len(begun) == READING + 1
