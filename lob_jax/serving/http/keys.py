@@ -169,7 +169,7 @@ def write_keys(path: pathlib.Path, entries: Sequence[Entry]) -> None:
         raise
 
 
-def add(path: pathlib.Path, name: str, *, days: float | None = None) -> str:
+def add(path: pathlib.Path, name: str, *, days: int | None = None) -> str:
     """Add a key to a file, and return the key, which is nowhere kept.
 
     Raises:
@@ -210,7 +210,7 @@ def _arguments(argv: Sequence[str] | None) -> Any:
     parser.add_argument("do", choices=("add", "list", "revoke"))
     parser.add_argument("name", nargs="?", default="", help="the name of the key, for add and revoke")
     parser.add_argument("--file", type=pathlib.Path, required=True, help="the file of keys")
-    parser.add_argument("--days", type=float, default=None, help="days after which an added key expires")
+    parser.add_argument("--days", type=int, default=None, help="days after which an added key expires")
     return parser.parse_intermixed_args(argv)  # the name may come after --file
 
 
