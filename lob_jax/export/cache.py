@@ -45,6 +45,12 @@ class Cache:
             return {name: np.repeat(array, count, 0) for name, array in held.items()}
         return {name: array[:count] for name, array in held.items()}
 
+    def shared(self, count: int) -> dict[str, np.ndarray]:
+        """Return what the graph reads of so many continuations of the first row; its keys and values are not copied."""
+        held = self.inputs(1)
+        layers = {name: array for name, array in held.items() if array.ndim == 4}
+        return {name: layers[name] if name in layers else np.repeat(array, count, 0) for name, array in held.items()}
+
     def make_room(self, count: int, new: int) -> None:
         """Add slots until so many new tokens of each of the first rows fit, or there are as many as there can be."""
         needed = -(-(int(self.length[:count].max(initial=0)) + new) // MORE_SLOTS) * MORE_SLOTS
@@ -88,9 +94,13 @@ class Cache:
         more = slots - self.slots
         if more <= 0:
             return
+        in_use = np.flatnonzero(self.length)  # the memory of the others is not touched, and so not taken either
         for name, array in self._held.items():
             axis = _slot_axis(name)
-            self._held[name] = np.pad(array, [(0, more if k == axis else 0) for k in range(array.ndim)])
+            larger = np.zeros([size + more * (k == axis) for k, size in enumerate(array.shape)], array.dtype)
+            for row in in_use:
+                larger[row][(slice(None),) * (axis - 1) + (slice(self.slots),)] = array[row]
+            self._held[name] = larger
         self.slots = slots
 
 

@@ -48,14 +48,31 @@ class OnnxNetwork:
         """
         count, new = inputs["tokens"].shape
         cache.make_room(count, new)
-        given = {name: array for name, array in inputs.items() if name in self._inputs}
-        if alone := count * new == 1:
-            given = {name: np.repeat(array, 2, 0) for name, array in given.items()}
-        held = {name: array for name, array in cache.inputs(count + alone).items() if name in self._inputs}
-        results: Any = self._session.run(self._outputs, given | held)
-        found = dict(zip(self._outputs, results, strict=True))
+        alone = count * new == 1
+        found = self._run(_repeated(inputs, 1 + alone) | cache.inputs(count + alone), self._outputs)
         cache.keep(count, inputs | found)
         return found["logits"][:count]
+
+    def look(self, cache: Cache, inputs: dict[str, np.ndarray]) -> np.ndarray:
+        """Return the logits after several continuations of the first row of a cache, float32 [B, V]; it is not changed.
+
+        Args:
+          cache: the cache.
+          inputs: arrays [B, T, ...] by name: the tokens of each continuation, from the end of the row on.
+        """
+        count, new = inputs["tokens"].shape
+        cache.make_room(1, new)
+        alone = count * new == 1
+        return self._run(_repeated(inputs, 1 + alone) | cache.shared(count + alone), ["logits"])["logits"][:count]
+
+    def _run(self, given: dict[str, np.ndarray], outputs: list[str]) -> dict[str, np.ndarray]:
+        read = {name: array for name, array in given.items() if name in self._inputs}
+        results: Any = self._session.run(outputs, read)
+        return dict(zip(outputs, results, strict=True))
+
+
+def _repeated(inputs: dict[str, np.ndarray], times: int) -> dict[str, np.ndarray]:
+    return inputs if times == 1 else {name: np.repeat(array, times, 0) for name, array in inputs.items()}
 
 
 def read_in_blocks(network: OnnxNetwork, cache: Cache, inputs: dict[str, np.ndarray]) -> np.ndarray:

@@ -120,3 +120,25 @@ def test_slots_grow_with_the_longest_row_and_a_row_is_copied_into_more(monkeypat
     found = network().read(wide, rows_of(step, [0, 0], slice(0, 1)))
     np.testing.assert_array_equal(found[:1], network().read(short, step))
     np.testing.assert_array_equal(found[1:], network().read(long, step))
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_continuations_on_trial_are_those_of_copied_rows(precision):
+    inputs, length = inputs_of(MODEL, 3, 60), 45
+    cache = begun(precision, inputs, 0, 33)
+    network(precision).read(cache, rows_of(inputs, [0], slice(33, length)))
+    pool = network(precision).new_cache(3)
+    for row in range(3):
+        pool.copy_row(row, cache, 0)
+    before = {name: array.copy() for name, array in cache.inputs(1).items()}
+    for new in (1, 2, 3):
+        copied = network(precision).read(pool, rows_of(inputs, range(3), slice(length + new - 1, length + new)))
+        ahead = rows_of(inputs, range(3), slice(length, length + new))
+        found = network(precision).look(cache, ahead)
+        np.testing.assert_allclose(found, copied, atol=1e-4 if precision == "float32" else 0.5)
+        if new == 1:
+            np.testing.assert_array_equal(found, copied)
+        first = {name: array[:1] for name, array in ahead.items()}
+        np.testing.assert_allclose(network(precision).look(cache, first), found[:1], atol=1e-4)
+    for name, array in cache.inputs(1).items():
+        np.testing.assert_array_equal(array, before[name])

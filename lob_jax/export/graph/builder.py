@@ -179,8 +179,8 @@ class Builder:
         return f"[{name}]"
 
     def size_of_input(self, name: str, of: str, axis: int) -> None:
-        """Say that a named size is that of an axis of an input."""
-        self._sizes.setdefault(name, ("axis", of, axis))
+        """Say that a named size is that of an axis of an input; of several such inputs, the last one counts."""
+        self._sizes[name] = ("axis", of, axis)
 
     def plus(self, one: Dim, other: Dim, sign: int = 1) -> Dim:
         """Return the sum of two sizes, or with sign -1 their difference."""

@@ -27,7 +27,8 @@ class HeldCache:
     that is still seen.
 
     Attributes:
-      keys: held keys of each layer, [B, N, S, H], with rotary positions applied.
+      keys: held keys of each layer, [B, N, S, H], with rotary positions applied. They and the values may be those of a
+        single row, [1, N, S, H], if all rows continue the same tokens.
       values: held values of each layer, [B, N, S, H].
       positions: positions of the tokens in the slots, [B, S]; during a call also of the new ones, [B, T + S].
       length: int32 [B], number of tokens that each row has seen. New ones replace the oldest where the slots are full.
@@ -47,7 +48,7 @@ class HeldCache:
     @property
     def batch(self) -> int:
         """Return the number of rows, B."""
-        return self.keys[0].shape[0]
+        return self.length.shape[0]
 
     @property
     def slots(self) -> int:

@@ -29,6 +29,7 @@ from lob_jax.serving.engine.open import Arrays, check_arrays, facts_of, scored_h
 from lob_jax.serving.engine.warm_up import warm_up
 
 WIDEST = BLOCK + 1  # tokens of a call that reads several
+AHEAD = 8  # tokens of continuations on trial are padded to a multiple
 
 
 def open_run(run: Run, *, name: str, settings: EngineConfig) -> Engine:
@@ -118,6 +119,7 @@ class JaxNetwork:
         self._model, self._params = exportable(model), jax.device_put(parameters(params, model))
         self._names = ("tokens", *fields_read(model, Role.BESIDE))
         self._read = jax.jit(functools.partial(_read, model=self._model), donate_argnums=1)
+        self._look = jax.jit(functools.partial(_look, model=self._model))
 
     def new_cache(self, rows: int) -> JaxCache:
         """Return an empty cache for so many sequences."""
@@ -132,14 +134,49 @@ class JaxNetwork:
     def read(self, cache: JaxCache, inputs: Inputs) -> np.ndarray:
         """Append new tokens to the first rows of a cache, see `lob_jax.serving.engine.network.Network`."""
         count, new = inputs["tokens"].shape
-        rows, width = len(cache.length), 1 if new == 1 else WIDEST
-        padded = {}
-        for name in self._names:
-            more = [(0, rows - count), (0, width - new)] + [(0, 0)] * (inputs[name].ndim - 2)
-            padded[name] = np.pad(inputs[name], more)
+        padded = self._padded(inputs, len(cache.length), 1 if new == 1 else WIDEST)
         logits_BV, cache.held = self._read(self._params, cache.held, cache.length.copy(), padded, count, new)
         cache.length[:count] += new
         return np.asarray(logits_BV)[:count]
+
+    def look(self, cache: JaxCache, inputs: Inputs) -> np.ndarray:
+        """Return the logits after continuations of the first row, see `lob_jax.serving.engine.network.Network`."""
+        count, new = inputs["tokens"].shape
+        padded = self._padded(inputs, 1 << (count - 1).bit_length(), -(-new // AHEAD) * AHEAD)
+        row = {name: array[:1] for name, array in cache.held.items()}
+        return np.asarray(self._look(self._params, row, cache.length[0], padded, new))[:count]
+
+    def _padded(self, inputs: Inputs, rows: int, width: int) -> Inputs:
+        """Return what the model reads with so many rows and tokens, so that few programs are compiled."""
+        count, new = inputs["tokens"].shape
+        more = [(0, rows - count), (0, width - new)]
+        return {name: np.pad(inputs[name], more + [(0, 0)] * (inputs[name].ndim - 2)) for name in self._names}
+
+
+def _held(held: dict[str, jax.Array], length_B: jax.Array, model: ModelConfig) -> HeldCache:
+    return HeldCache(
+        keys=tuple(held[f"keys_{layer}"] for layer in range(model.n_layers)),
+        values=tuple(held[f"values_{layer}"] for layer in range(model.n_layers)),
+        positions=Positions(held["position"], held.get("event"), held.get("clock")),
+        length=length_B,
+        window=model.max_seq_length,
+    )
+
+
+def _look(
+    params: Any,
+    row: dict[str, jax.Array],
+    length: jax.Array,
+    inputs: dict[str, jax.Array],
+    new: jax.Array,
+    *,
+    model: ModelConfig,
+) -> jax.Array:
+    """Return the logits after several continuations of a row, float32 [B, V]."""
+    batch = inputs["tokens"].shape[0]
+    held = {name: jnp.broadcast_to(array, (batch, *array.shape[1:])) for name, array in row.items()}
+    cache = _held(held, jnp.broadcast_to(length, (batch,)), model)
+    return apply(LOBTransformer(model), {"params": params}, inputs, cache, new, method=_logits_after)[0]
 
 
 def _read(
@@ -153,14 +190,7 @@ def _read(
     model: ModelConfig,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Return the logits after the last new token, and the cache with the new tokens of the first `count` rows."""
-    layers = range(model.n_layers)
-    cache = HeldCache(
-        keys=tuple(held[f"keys_{layer}"] for layer in layers),
-        values=tuple(held[f"values_{layer}"] for layer in layers),
-        positions=Positions(held["position"], held.get("event"), held.get("clock")),
-        length=length_B,
-        window=model.max_seq_length,
-    )
+    layers, cache = range(model.n_layers), _held(held, length_B, model)
     module = LOBTransformer(model)
     logits_BV, read = apply(module, {"params": params}, inputs, cache, new, method=_logits_after)
     batch, T = inputs["tokens"].shape

@@ -14,6 +14,7 @@ from lob_jax.generation.prompt import slides
 from lob_jax.models.config import ModelConfig
 from lob_jax.serving.engine.network import Network
 
+MOST_TOKENS = 16  # of a continuation on trial: more than an event has
 FARTHEST = 1 << 20  # the last position of a context that slides; angles of rotary positions are exact enough before it
 
 
@@ -93,6 +94,16 @@ class MarketContext:
         twin.cache.copy_row(0, self.cache, 0)
         return twin
 
+    def with_room(self, count: int) -> "MarketContext":
+        """Return a context with places for so many tokens: this one, or a new one of its newest tokens; all is read."""
+        context = self
+        if self.length + count > self._limit:
+            context = MarketContext(self._network, self._model)
+            context.extend(self.newest(self._kept))
+        for _ in context.read():
+            pass
+        return context
+
     def newest(self, count: int) -> Inputs:
         """Return the last tokens of the context, at most `count`, [T, ...] each."""
         return {name: leaf[-count:] for name, leaf in self._newest.items()}
@@ -136,6 +147,23 @@ def limits_of(model: ModelConfig) -> tuple[int, int]:
 def _opened(inputs: Inputs, model: ModelConfig) -> Inputs:
     """Return the beginning of a context, [T, ...] each, with the token of its regime if the model has one."""
     return {name: leaf[0] for name, leaf in named({name: leaf[None] for name, leaf in inputs.items()}, model).items()}
+
+
+class Trials:
+    """Continuations of a context, which it does not keep: they are read together, from the context on."""
+
+    def __init__(self, context: MarketContext, network: Network) -> None:
+        """Begin with a context, of which all has been read; nothing may be added to it meanwhile."""
+        self._network, self._context = network, context.with_room(MOST_TOKENS)
+        self._tokens: Inputs | None = None
+
+    def read(self, inputs: Inputs) -> np.ndarray:
+        """Append a token to each continuation, [B, 1, ...]; return the logits after them, float32 [B, V]."""
+        before = self._tokens
+        if before is not None:
+            inputs = {name: np.concatenate([before[name], leaf], axis=1) for name, leaf in inputs.items()}
+        self._tokens = inputs
+        return self._network.look(self._context.cache, inputs)
 
 
 class PathContexts:

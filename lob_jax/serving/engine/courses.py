@@ -15,8 +15,8 @@ from lob_jax.generation.host.context import Inputs
 from lob_jax.generation.host.continuation import Continuation
 from lob_jax.generation.prompt import Prompt
 from lob_jax.generation.settings import SamplingConfig
-from lob_jax.serving.engine.context import MarketContext
-from lob_jax.serving.engine.jobs import RELEASE, Aside, Course, Demand, Rows
+from lob_jax.serving.engine.context import MarketContext, Trials
+from lob_jax.serving.engine.jobs import Aside, Course, Demand, Rows
 from lob_jax.serving.engine.network import Network
 from lob_jax.serving.engine.sampled import Fill, RowReader, Tell, days_of, middles_of, moved, sampled_rows
 from lob_jax.serving.engine.sessions import Session, Sessions
@@ -36,6 +36,7 @@ from lob_jax.serving.requests import (
     OpenSession,
     PathEvent,
     Predict,
+    Prediction,
     Request,
     Score,
     Scored,
@@ -216,8 +217,7 @@ def _place(market: Market, work: Work) -> Generator[Demand, Any, Place]:
     return (yield Aside(lambda: followed(market, work.served)))
 
 
-def _begun(place: Place, *, rows: int) -> Generator[Demand, Any, Prompt]:
-    """Wait for rows, and return the market as a prompt; nothing else happens before the next demand."""
+def _check_begun(place: Place) -> None:
     if place.context.length == 0:
         raise InputError(
             "nothing has happened yet",
@@ -226,41 +226,40 @@ def _begun(place: Place, *, rows: int) -> Generator[Demand, Any, Prompt]:
             was=0,
             remedy="send the latest events, and as the opening the book before them",
         )
+
+
+def _all_read(place: Place) -> Generator[Demand, Any, None]:
+    """Read what there is; nothing else happens before the next demand."""
+    _check_begun(place)
     yield from place.context.read()
-    yield Rows(rows)
-    for _ in place.context.read():  # what the session has followed while this request waited
+    for _ in place.context.read():  # what a session has followed while this request let others have their turns
         pass
-    return place.market.prompt()
 
 
 def _predict(request: Predict, work: Work, fill: Fill) -> Course:
     served, place = work.served, (yield from _place(request.market, work))
-    rows = min(request.heads, work.most_rows)
-    prompt = yield from _begun(place, rows=rows)
+    yield from _all_read(place)
+    prompt = place.market.prompt()
     if request.moves is not None:  # of the same market, whatever the session follows meanwhile
         place = Followed(place.market.copy(), place.context.copy())
-    context, model = place.context, served.contents.model
-    how = {"model": model, "tokenizer": served.tokenizer, "instrument": place.market.instrument}
-    reader = RowReader(served.network, model, fill)
-    reader.begin(context, rows=rows)
-    asked = predicted(prompt, context.next_logits_V, heads=rows, most=request.most, **how)
-    prediction = yield from _driven(asked, reader)
-    yield RELEASE
+    how = {"model": served.contents.model, "tokenizer": served.tokenizer, "instrument": place.market.instrument}
+    asked = predicted(prompt, place.context.next_logits_V, heads=request.heads, most=request.most, **how)
+    prediction = _driven(asked, Trials(place.context, served.network))
     if request.moves is None:
         return prediction
     found = yield from _moves(request.moves, place, work, fill)
     return dataclasses.replace(prediction, moves=found)
 
 
-def _driven(asked: Generator[Any, Any, Any], reader: RowReader) -> Generator[Demand, Any, Any]:
-    """Let rows read what a coroutine asks for, and return its result."""
+def _driven(asked: Generator[Inputs, Any, Prediction], trials: Trials) -> Prediction:
+    """Let the network read what a coroutine asks for, and return its result."""
     logits_BV = None
     while True:
         try:
             inputs = asked.send(logits_BV)
         except StopIteration as end:
             return end.value
-        logits_BV = yield from reader.read(inputs)
+        logits_BV = trials.read(inputs)
 
 
 def _moves(moves: Moves, place: Place, work: Work, fill: Fill) -> Generator[Demand, Any, Any]:
@@ -313,7 +312,11 @@ def _sampled(
     """
     served, most = work.served, work.most_rows
     model = served.contents.model
-    prompt = yield from _begun(place, rows=min(most, sampling.paths))
+    yield from _all_read(place)
+    yield Rows(min(most, sampling.paths))
+    for _ in place.context.read():  # what a session has followed while this request waited
+        pass
+    prompt = place.market.prompt()
     context = place.context if sampling.paths <= most else place.context.copy()  # all paths continue the same
     how = {"model": model, "tokenizer": served.tokenizer, "instrument": place.market.instrument}
     whole, reader = Continuation([prompt], sampling=sampling, **how), RowReader(served.network, model, fill)

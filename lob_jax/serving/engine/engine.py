@@ -27,14 +27,12 @@ from lob_jax.serving.requests import (
     Load,
     Look,
     ModelFacts,
-    Predict,
     Refusal,
     Request,
 )
 
 _LOG = logging.getLogger(__name__)
 _QUICK = (Feed, Look, Close)  # they need no rows, and do not wait behind requests that do
-KEPT = 4  # rows for predictions, where there are many
 TURNS = 2  # of requests that are not quick, between two steps of rows
 RETRY_S = 1.0  # after which the queue may have room
 PATIENCE_S = 0.2  # between two looks at deadlines, where nothing else is to be done
@@ -59,7 +57,6 @@ class Engine:
         self.facts, self._settings = facts, settings
         self._pool = RowPool(served.network, rows=settings.rows)
         self._sessions = Sessions(settings)
-        self._kept = min(settings.rows // 4, KEPT)
         most = max(settings.rows // 2, 1)  # so that no request has all of them
         self._work = Work(served, self._sessions, settings.idle_s, most)
         self._waiting: collections.deque[Job] = collections.deque()
@@ -132,16 +129,8 @@ class Engine:
         """Return whether a job needs nothing that comes from elsewhere."""
         demand = job.demand
         if isinstance(demand, Rows):
-            return demand.count <= self._free(job)
+            return demand.count <= self._pool.free
         return not isinstance(demand, Aside) or job.ready
-
-    def _is_short(self, job: Job) -> bool:
-        """Return whether a job will give the few rows that it waits for back after a few steps."""
-        return isinstance(job.request, Predict) and isinstance(job.demand, Rows) and job.demand.count <= self._kept
-
-    def _free(self, job: Job) -> int:
-        """Return how many rows a job may have: a few are kept for predictions, which long paths would hold up."""
-        return self._pool.free - (0 if self._is_short(job) else self._kept)
 
     def _turn(self) -> None:
         """Give every job that can go on a turn, and read a token in all rows."""
@@ -192,16 +181,12 @@ class Engine:
         )
 
     def _grant(self) -> None:
-        """Give free rows to the jobs that wait for them, the first one first; short ones wait only for one another."""
-        waiting: dict[bool, list[tuple[Job, int]]] = {True: [], False: []}
-        for job in self._active:
+        """Give free rows to the jobs that wait for them, the first one first."""
+        for job in list(self._active):
             if isinstance(job.demand, Rows) and not job.ready:
-                waiting[self._is_short(job)].append((job, job.demand.count))
-        for jobs in waiting.values():
-            for job, count in jobs:
-                if count > self._free(job):
-                    break
-                self._pool.grant(job, count)
+                if job.demand.count > self._pool.free:
+                    return
+                self._pool.grant(job, job.demand.count)
                 job.ready = True
                 self._go_on(job)  # at once: nothing may happen between the grant and the first step
 

@@ -20,3 +20,7 @@ class Network(Protocol):
         B or T is 1, and T at most BLOCK + 1.
         """
         ...
+
+    def look(self, cache: Any, inputs: Inputs) -> np.ndarray:
+        """Return the logits after several continuations, [B, T, ...] each, of the first row, which stays as it is."""
+        ...

@@ -65,6 +65,10 @@ class Watched:
     def new_cache(self, rows):
         return self._network.new_cache(rows)
 
+    def look(self, cache, inputs):
+        self.go_on.wait()
+        return self._network.look(cache, inputs)
+
     def read(self, cache, inputs):
         self.go_on.wait()
         if self.failure is not None and inputs["tokens"].shape[1] == 1:

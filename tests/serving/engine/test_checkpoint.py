@@ -33,6 +33,8 @@ def test_rows_of_any_lengths_are_read_as_by_onnx_runtime(both):
         order = np.array([2, 1, 0])
         for at in range(40, 120):  # beyond the window of 96 tokens for the first of them
             found.append(network.read(pool, part(inputs, order, slice(at, at + 1))))
+        for count, new in ((1, 1), (3, 4)):
+            found.append(network.look(pool, part(inputs, order[:count], slice(120, 120 + new))))
         pool.take_back(2, 1)
         pool.clear(0)
         found.append(network.read(pool, part(inputs, order, slice(130, 131))))

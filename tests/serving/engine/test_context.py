@@ -7,7 +7,7 @@ import pytest
 
 from lob_jax.export.cache import BLOCK
 from lob_jax.serving.engine import context as contexts
-from lob_jax.serving.engine.context import MarketContext, PathContexts
+from lob_jax.serving.engine.context import MarketContext, PathContexts, Trials
 from lob_jax.serving.engine.rows import RowPool
 from lob_jax.tokens.vocabulary import REGIME_BASE
 from tests.serving.engine.engines import MODELS
@@ -17,7 +17,11 @@ class Written:
     """A network whose cache is the list of tokens that each row has read, and whose logits are their number."""
 
     def __init__(self):
-        self.calls = []
+        self.calls, self.looks = [], []
+
+    def look(self, cache, inputs):
+        self.looks.append((list(cache.rows[0]), inputs["tokens"].tolist()))
+        return np.zeros((len(inputs["tokens"]), 1), np.float32)
 
     def new_cache(self, rows):
         return Rows(rows)
@@ -190,6 +194,32 @@ def test_rows_in_use_are_the_first_ones_whoever_leaves():
     pool.release("c")
     pool.release("nobody")
     assert pool.used == 1 and [held[row] for row in pool.rows_of("b")] == [[0, 1, 30]]
+
+
+def test_trials_are_read_from_the_context_on():
+    network = Written()
+    context = MarketContext(network, FIXED)
+    context.extend(tokens(0, 40))
+    read(context)
+    trials = Trials(context, network)
+    trials.read({"tokens": np.array([[100], [200]])})
+    trials.read({"tokens": np.array([[101], [201]])})
+    assert network.looks == [(list(range(40)), [[100], [200]]), (list(range(40)), [[100, 101], [200, 201]])]
+    assert context.cache.rows == [list(range(40))] and context.logits_V == [40]
+
+
+def test_trials_of_a_context_that_is_almost_full_begin_with_its_newer_half():
+    network = Written()
+    context = MarketContext(network, FIXED)
+    context.extend(tokens(0, 90))
+    read(context)
+    Trials(context, network).read({"tokens": np.array([[100]])})
+    assert network.looks == [(list(range(42, 90)), [[100]])] and context.length == 90
+    slides = MarketContext(network, SLIDING)
+    slides.extend(tokens(0, 90))
+    read(slides)
+    Trials(slides, network).read({"tokens": np.array([[100]])})
+    assert network.looks[1][0] == list(range(90))
 
 
 def test_models_with_relative_positions_slide():

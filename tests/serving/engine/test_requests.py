@@ -123,26 +123,15 @@ def test_the_queue_is_bounded_and_sessions_pass_it():
             assert done.wait(60)
 
 
-def test_predictions_have_rows_while_long_paths_wait_for_some():
-    with serving(rows=8) as (engine, network):
-        here = InSession(ask(engine, OpenSession(history_of(DAY, 10))).session)
-        jobs = [asked(engine, long(paths=4)) for _ in range(3)]
-        assert until(lambda: engine.load().queued == 0 and engine.load().rows == 4)
-        assert len(ask(engine, Predict(here, heads=2), seconds=60).heads) == 20
-        assert engine.load().rows == 4 and network.widest == 6
-        for job, *_ in jobs:
-            job.cancel()
-
-
-def test_who_needs_no_rows_does_not_wait_for_any():
+def test_predictions_do_not_wait_for_rows():
     with serving() as (engine, _):
         here = InSession(ask(engine, OpenSession(history_of(DAY))).session)
-        at_work = [asked(engine, long(3)) for _ in range(2)]
-        assert all(first.wait(60) for _, _, first, _ in at_work) and engine.load().rows == 6
+        at_work = [asked(engine, long(4)) for _ in range(2)]
+        assert all(first.wait(60) for _, _, first, _ in at_work) and engine.load().rows == 8
         behind = asked(engine, long(4))
         assert until(lambda: engine.load().queued == 0)
-        assert ask(engine, Predict(here, heads=0)).heads
-        assert engine.load().rows == 6 and not behind[1]
+        assert ask(engine, Predict(here, heads=3)).heads[0].size is not None
+        assert engine.load().rows == 8 and not behind[1]
         for job, *_ in (*at_work, behind):
             job.cancel()
 
