@@ -51,9 +51,8 @@ def _columns_of(
     rounded.add(given)
     nodes += [
         helper.make_node("MatMulInteger", [f"{given}:codes", codes, "int8:zero", "int8:zero"], [f"{output}:sums"]),
-        helper.make_node("Cast", [f"{output}:sums"], [f"{output}:wide"], to=TensorProto.FLOAT),
-        helper.make_node("Mul", [f"{output}:wide", f"{given}:most"], [f"{output}:scaled"]),
-        helper.make_node("Mul", [f"{output}:scaled", scales], [output], name=node.name),
+        helper.make_node("DequantizeLinear", [f"{output}:sums", scales], [f"{output}:scaled"], axis=-1),
+        helper.make_node("Mul", [f"{output}:scaled", f"{given}:most"], [output], name=node.name),
     ]
     arrays = {codes: (np.round(matrix_KN / scale_N) + INT8_ZERO).astype(np.uint8)}
     arrays[scales] = (scale_N / INT8_MOST).astype(np.float32)
