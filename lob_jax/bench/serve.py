@@ -46,6 +46,7 @@ STREAM = "/v1/generate"
 STUB_CASES = ((1, 0.0), (4, 0.0), (1, 1e6), (4, 1e6))  # connections; with a speed, the stub delivers event by event
 STUB_STREAM = {"paths": 32, "events": 600, "stream": True}
 KEY = "LOB_JAX_SERVE_KEY"
+PAUSE_S = 0.03  # in which an idle engine reads what a session was fed
 SAMPLED = {"paths": 100, "events": 10}  # of predictions with sampled paths
 
 
@@ -101,12 +102,15 @@ def engine_rows(target: Target, chosen: argparse.Namespace) -> Iterator[dict[str
 
 
 async def predictions(target: Target, *, count: int, warm: int = 20) -> dict[str, Any]:
-    """Return times of a session that is fed one event and asked for the probabilities of the next, again and again."""
-    connection, market = Connection(target), market_of(200 + warm + count)
+    """Return times of a session that is fed one event and asked for the probabilities of the next, again and again.
+
+    Every second time it is asked at once, while the engine is reading the event; and else when it has read it.
+    """
+    connection, market = Connection(target), market_of(200 + warm + 2 * count)
     events = market["events"]
     opened = {"history": history(market["opening"], events[:200])}
     status, state = await connection.request("POST", "/v1/sessions", opened)
-    path, times = f"/v1/sessions/{state['session']}", {"feed": [], "predict": [], "sampled": []}
+    path, times = f"/v1/sessions/{state['session']}", {"feed": [], "at once": [], "predict": [], "sampled": []}
 
     async def timed(what: str, path: str, body: dict[str, Any]) -> None:
         nonlocal status
@@ -115,9 +119,11 @@ async def predictions(target: Target, *, count: int, warm: int = 20) -> dict[str
         times[what].append(time.perf_counter() - began if status == 200 else float("nan"))
 
     asked = {"session": state["session"]}
-    for event in events[200:]:
+    for number, event in enumerate(events[200:]):
         await timed("feed", f"{path}/events", {"events": [event]})
-        await timed("predict", "/v1/predict", asked)
+        if number % 2:
+            await asyncio.sleep(PAUSE_S)
+        await timed("predict" if number % 2 else "at once", "/v1/predict", asked)
     for seed in range(6):
         await timed("sampled", "/v1/predict", {**asked, "moves": {**SAMPLED, "seed": seed}})
     await connection.request("DELETE", path)
@@ -125,7 +131,8 @@ async def predictions(target: Target, *, count: int, warm: int = 20) -> dict[str
     sampled_ms = 1e3 * statistics.median(times["sampled"][1:])
     return {
         "feed": percentiles(times["feed"][warm:]),
-        "predict": percentiles(times["predict"][warm:]),
+        "predict": percentiles(times["predict"][warm // 2 :]),
+        "at_once": percentiles(times["at once"][warm // 2 :]),
         "sampled": {**SAMPLED, "p50_ms": sampled_ms, "ms_per_100_paths": 100 * sampled_ms / SAMPLED["paths"]},
     }
 
@@ -197,7 +204,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Console(width=140).print(table(found["rows"]))
     if "predictions" in found:
         times = found["predictions"]
-        print(f"predict {_pair(times['predict'])} ms, feed {_pair(times['feed'])} ms, at one client with a session")
+        print(f"predict {_pair(times['predict'])} ms with a session that has been read, at one client;")
+        print(f"{_pair(times['at_once'])} ms at once after an event; feed {_pair(times['feed'])} ms")
         print(f"predict with 100 paths of {SAMPLED['events']} events: {times['sampled']['ms_per_100_paths']:.0f} ms")
     print(json.dumps({**found, **surroundings("serve", packages=PACKAGES, used="all used")}))
 

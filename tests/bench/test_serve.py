@@ -75,6 +75,7 @@ def test_a_model(one_device, compiled_folder):
     closed, opened = found["rows"]
     assert closed["case"] == "closed loop, 2 clients" and opened["case"] == "open loop, 4 requests/s"
     assert all(row["statuses"].keys() == {"200"} for row in found["rows"])
-    assert found["predictions"]["predict"]["count"] == found["predictions"]["feed"]["count"] == 3
+    assert found["predictions"]["predict"]["count"] == found["predictions"]["at_once"]["count"] == 3
+    assert found["predictions"]["feed"]["count"] == 6
     assert found["predictions"]["sampled"]["ms_per_100_paths"] > 0
     assert found["models"][0]["precision"] in ("float32", "int8")
