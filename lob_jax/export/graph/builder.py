@@ -30,6 +30,7 @@ STORED: dict[str, tuple[Any, int]] = {
 SHARED_BYTES = 1 << 16  # equal constants up to this size are written once
 IR_VERSION = dict(zip(OPSETS, (8, 9, 11), strict=True))  # the file format that came with each set of operators
 PRODUCER = "lob_jax"
+SHARED = "cache_"  # what inputs begin with whose batch may be of one row for all
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -179,8 +180,13 @@ class Builder:
         return f"[{name}]"
 
     def size_of_input(self, name: str, of: str, axis: int) -> None:
-        """Say that a named size is that of an axis of an input; of several such inputs, the last one counts."""
-        self._sizes[name] = ("axis", of, axis)
+        """Say that a named size is that of an axis of an input; of several, the first one counts but for caches.
+
+        The keys of a cache may be of one row for all, and their name comes before that of other inputs.
+        """
+        operator, other, _ = self._sizes.get(name, ("", "", 0))
+        if not operator or (other.startswith(SHARED) and not of.startswith(SHARED)):
+            self._sizes[name] = ("axis", of, axis)
 
     def plus(self, one: Dim, other: Dim, sign: int = 1) -> Dim:
         """Return the sum of two sizes, or with sign -1 their difference."""

@@ -209,6 +209,9 @@ def continued_rows(rows, tokens):
 
 def parsed(spelt):
     """Return the distance and the size of an event's tokens, from the digits of its numbers."""
+    # Digits behind a rank belong to it, in an event that the book does not allow also where a size could go on.
+    end = next((k for k, token in enumerate(spelt) if v.RANK_BASE <= token < v.RANK_END), len(spelt))
+    spelt = spelt[:end]
     at = next(k for k, token in enumerate(spelt) if v.SIZE <= token < v.TIME)
     low = spelt[0] % v.ASK_OFFSET
     price, size = (
