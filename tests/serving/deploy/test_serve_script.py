@@ -157,7 +157,9 @@ def test_one_that_is_not_ready_in_time_ends_all(here):
     process = here.serve("--startup=1")
     code, out = finish(process)
     assert code == 1
-    assert out == f"the process on port {here.port + 1} is not ready after 1 seconds\n"
+    # The other one has only a second, too, which a busy machine may take to start it.
+    late = [f"the process on port {here.port + k} is not ready after 1 seconds\n" for k in range(2)]
+    assert out in late
     assert here.left() == []
 
 
