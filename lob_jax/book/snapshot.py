@@ -115,5 +115,9 @@ class Corrections:
 
     def between(self, first: int, last: int) -> "Corrections":
         """Return the corrections of events first..last-1, renumbered so that event `first` is 0."""
-        low, high = np.searchsorted(self.event, (first, last))
-        return Corrections(self.event[low:high] - first, self.side[low:high], self.price[low:high], self.size[low:high])
+        part = self[slice(*np.searchsorted(self.event, (first, last)))]
+        return dataclasses.replace(part, event=part.event - first)
+
+    def __getitem__(self, rows: slice) -> "Corrections":
+        """Select rows by slice; columns stay views."""
+        return Corrections(**{name: getattr(self, name)[rows] for name in CORRECTION_COLUMNS})

@@ -118,7 +118,7 @@ class OnnxDecoder:
 
     def reset(self, rows: int) -> None:
         """Begin with an empty context for a number of sequences."""
-        self._rows, self._cache = rows, self._network.new_cache(max(rows, 2))
+        self._cache = self._network.new_cache(max(rows, 2))
 
     def extend(self, inputs: dict[str, np.ndarray]) -> np.ndarray:
         """Read new tokens, and return the logits after the last one, float32 [B, V].

@@ -412,7 +412,7 @@ class Server(Protocol):
         ...
 
     def submit(self, request: Request, deliver: Deliver, *, deadline_s: float | None = None) -> Job:
-        """Begin to answer a request.
+        """Begin to answer a request, which is all that is done before this returns.
 
         Args:
           request: the request.

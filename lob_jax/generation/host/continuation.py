@@ -1,5 +1,6 @@
 """The paths that continue some prompts, token by token, whatever computes the logits."""
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self
 
@@ -92,8 +93,7 @@ class Continuation:
 
     def part(self, first: int, last: int) -> Self:
         """Return the paths first..last-1 by themselves."""
-        mine = object.__new__(type(self))
-        mine.__dict__.update(self.__dict__)
+        mine = copy.copy(self)
         mine.paths = _rows(self.paths, slice(first, last))
         mine._constant = {name: array[first:last] for name, array in self._constant.items()}
         return mine

@@ -1,6 +1,5 @@
 """Open what an engine serves: a run's checkpoint, in JAX on any device."""
 
-import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import Any, cast
@@ -48,24 +47,32 @@ def open_run(run: Run, *, name: str, settings: EngineConfig) -> Engine:
     kinds = {name: str(kind.dtype) for name, kind in zip(program.inputs, program.kinds, strict=True)}
     read = {name: (kinds[name], shape) for name, shape in program.inputs.items()}
     returned: Arrays = {name: ("float32", ("...",)) for name in program.outputs}
-    run_forward = jax.jit(functools.partial(program.function, parameters(run.params, run.model)))
+    network, run_forward = JaxNetwork(run.params, run.model), jax.jit(program.function)
 
     def infer(inputs: Mapping[str, np.ndarray], outputs: tuple[str, ...]) -> dict[str, np.ndarray]:
         check_arrays(inputs, outputs, read, returned)
-        found = dict(zip(program.outputs, run_forward(dict(inputs)), strict=True))
+        found = dict(zip(program.outputs, run_forward(network.params, dict(inputs)), strict=True))
         return {name: np.asarray(found[name]) for name in outputs or program.outputs}
 
     served = Served(
         contents=parts.contents,
         tokenizer=run.tokenizer,
-        network=JaxNetwork(run.params, run.model),
+        network=network,
         score=lambda history: scored_history(
             history, parts.contents, score=lambda _, day, closed: score(run, day, closed=closed)
         ),
         infer=infer,
     )
-    facts = facts_of(parts.contents, name=name, precision=PLAIN, weights=parts.weights, card=parts.card)
-    return warm_up(Engine(served, dataclasses.replace(facts, inputs=read, outputs=returned), settings), served)
+    facts = facts_of(
+        parts.contents,
+        name=name,
+        precision=PLAIN,
+        weights=parts.weights,
+        card=parts.card,
+        inputs=read,
+        outputs=returned,
+    )
+    return warm_up(Engine(served, facts, settings), parts.contents)
 
 
 class JaxCache:
@@ -113,10 +120,13 @@ class JaxNetwork:
 
     Every call has all rows of a cache and either one token or WIDEST, of which some may be padding: two programs are
     compiled for a cache, and a row's numbers do not depend on the others.
+
+    Attributes:
+      params: the parameters, on the device.
     """
 
     def __init__(self, params: Any, model: ModelConfig) -> None:
-        self._model, self._params = exportable(model), jax.device_put(parameters(params, model))
+        self._model, self.params = exportable(model), jax.device_put(parameters(params, model))
         self._names = ("tokens", *fields_read(model, Role.BESIDE))
         self._read = jax.jit(functools.partial(_read, model=self._model), donate_argnums=1)
         self._look = jax.jit(functools.partial(_look, model=self._model))
@@ -135,7 +145,7 @@ class JaxNetwork:
         """Append new tokens to the first rows of a cache, see `lob_jax.serving.engine.network.Network`."""
         count, new = inputs["tokens"].shape
         padded = self._padded(inputs, len(cache.length), 1 if new == 1 else WIDEST)
-        logits_BV, cache.held = self._read(self._params, cache.held, cache.length.copy(), padded, count, new)
+        logits_BV, cache.held = self._read(self.params, cache.held, cache.length.copy(), padded, count, new)
         cache.length[:count] += new
         return np.asarray(logits_BV)[:count]
 
@@ -144,7 +154,7 @@ class JaxNetwork:
         count, new = inputs["tokens"].shape
         padded = self._padded(inputs, 1 << (count - 1).bit_length(), -(-new // AHEAD) * AHEAD)
         row = {name: array[:1] for name, array in cache.held.items()}
-        return np.asarray(self._look(self._params, row, cache.length[0], padded, new))[:count]
+        return np.asarray(self._look(self.params, row, cache.length[0], padded, new))[:count]
 
     def _padded(self, inputs: Inputs, rows: int, width: int) -> Inputs:
         """Return what the model reads with so many rows and tokens, so that few programs are compiled."""

@@ -4,6 +4,7 @@ Tokens are read in blocks of BLOCK, and the rest, from two tokens to BLOCK + 1, 
 known, it is taken back and read again with what follows. So what the network computes depends on the tokens alone.
 """
 
+import copy
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -22,6 +23,7 @@ class MarketContext:
     """The context of a market's next token.
 
     Attributes:
+      model: the model's configuration.
       cache: a cache of one row.
       length: number of tokens in the context.
       logits_V: the logits of the next token; None while there is something to read.
@@ -29,7 +31,7 @@ class MarketContext:
 
     def __init__(self, network: Network, model: ModelConfig) -> None:
         """Begin an empty context."""
-        self._network, self._model = network, model
+        self._network, self.model = network, model
         self._limit, self._kept = limits_of(model)
         self.cache, self.length, self._committed, self._on_trial = network.new_cache(1), 0, 0, 0
         self._newest: Inputs = {}  # the last tokens: those that a new context begins with, and all that are not read
@@ -68,7 +70,7 @@ class MarketContext:
         last = {name: leaf[-changed:] for name, leaf in self._newest.items()}
         last |= {name: np.repeat(leaf, changed, 0) for name, leaf in inputs.items()}
         if changed == self.length:
-            last = _opened(last, self._model)
+            last = _opened(last, self.model)
         self._newest = {name: np.concatenate([leaf[:-changed], last[name]]) for name, leaf in self._newest.items()}
 
     def read(self) -> Iterator[None]:
@@ -86,23 +88,33 @@ class MarketContext:
             self._committed += BLOCK
             yield
 
+    def read_all(self) -> None:
+        """Let the network read all that is new."""
+        for _ in self.read():
+            pass
+
     def copy(self) -> "MarketContext":
         """Return an independent copy."""
-        twin = object.__new__(MarketContext)
-        twin.__dict__.update(self.__dict__)
+        twin = copy.copy(self)
         twin.cache = self._network.new_cache(1)
         twin.cache.copy_row(0, self.cache, 0)
         return twin
 
     def with_room(self, count: int) -> "MarketContext":
         """Return a context with places for so many tokens: this one, or a new one of its newest tokens; all is read."""
-        context = self
-        if self.length + count > self._limit:
-            context = MarketContext(self._network, self._model)
-            context.extend(self.newest(self._kept))
-        for _ in context.read():
-            pass
+        context = self if self.length + count <= self._limit else self.anew(self.newest(self._kept))
+        context.read_all()
         return context
+
+    def anew(self, inputs: Inputs) -> "MarketContext":
+        """Return another context of the same network, which begins with some tokens; nothing of it is read yet."""
+        context = MarketContext(self._network, self.model)
+        context.extend(inputs)
+        return context
+
+    def look(self, inputs: Inputs) -> np.ndarray:
+        """Return the logits after continuations, [B, T, ...] each, which are not kept; all has been read."""
+        return self._network.look(self.cache, inputs)
 
     def newest(self, count: int) -> Inputs:
         """Return the last tokens of the context, at most `count`, [T, ...] each."""
@@ -110,7 +122,7 @@ class MarketContext:
 
     def _append(self, inputs: Inputs) -> None:
         if self.length == 0:
-            inputs = _opened(inputs, self._model)
+            inputs = _opened(inputs, self.model)
         self.length += len(inputs["tokens"])
         self._forget_trial()
         needed = max(self._kept, self.length - self._committed)
@@ -152,9 +164,9 @@ def _opened(inputs: Inputs, model: ModelConfig) -> Inputs:
 class Trials:
     """Continuations of a context, which it does not keep: they are read together, from the context on."""
 
-    def __init__(self, context: MarketContext, network: Network) -> None:
+    def __init__(self, context: MarketContext) -> None:
         """Begin with a context, of which all has been read; nothing may be added to it meanwhile."""
-        self._network, self._context = network, context.with_room(MOST_TOKENS)
+        self._context = context.with_room(MOST_TOKENS)
         self._tokens: Inputs | None = None
 
     def read(self, inputs: Inputs) -> np.ndarray:
@@ -163,7 +175,7 @@ class Trials:
         if before is not None:
             inputs = {name: np.concatenate([before[name], leaf], axis=1) for name, leaf in inputs.items()}
         self._tokens = inputs
-        return self._network.look(self._context.cache, inputs)
+        return self._context.look(inputs)
 
 
 class PathContexts:
@@ -173,10 +185,10 @@ class PathContexts:
       length: number of tokens in each context.
     """
 
-    def __init__(self, market: MarketContext, model: ModelConfig, *, paths: int) -> None:
+    def __init__(self, market: MarketContext, *, paths: int) -> None:
         """Begin with the context of a market, for so many paths."""
-        self._model, self._limit, self._kept = model, *limits_of(model)
-        self.length, self._paths = market.length, paths
+        self._market, (self._limit, self._kept) = market, limits_of(market.model)
+        self.length = market.length
         self._before = [market.newest(self._kept)] * paths
         self._steps: list[Inputs] = []
 
@@ -188,16 +200,16 @@ class PathContexts:
     def note(self, inputs: Inputs) -> None:
         """Note a token of each path that the network has read, [B, 1, ...] each."""
         self.length += 1
-        if not slides(self._model):
+        if not slides(self._market.model):
             self._steps.append(inputs)
 
-    def begin_anew(self, network: Network) -> Sequence[MarketContext]:
+    def begin_anew(self) -> Sequence[MarketContext]:
         """Return contexts that begin with the newest tokens of each path; nothing of them is read yet."""
-        contexts, before = [MarketContext(network, self._model) for _ in range(self._paths)], self._before
-        for path, context in enumerate(contexts):
-            parts = [before[path], *({name: leaf[path] for name, leaf in step.items()} for step in self._steps)]
-            joined = {name: np.concatenate([part[name] for part in parts])[-self._kept :] for name in before[path]}
-            context.extend(joined)
+        contexts = []
+        for path, before in enumerate(self._before):
+            parts = [before, *({name: leaf[path] for name, leaf in step.items()} for step in self._steps)]
+            joined = {name: np.concatenate([part[name] for part in parts])[-self._kept :] for name in before}
+            contexts.append(self._market.anew(joined))
         self.length, self._steps = contexts[0].length, []
         self._before = [context.newest(self._kept) for context in contexts]
         return contexts

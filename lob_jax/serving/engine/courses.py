@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lob_jax.book.snapshot import CORRECTION_COLUMNS, Corrections
+from lob_jax.book.snapshot import Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.schema import Events
 from lob_jax.export.contents import Contents
@@ -18,7 +18,7 @@ from lob_jax.generation.settings import SamplingConfig
 from lob_jax.serving.engine.context import MarketContext, Trials
 from lob_jax.serving.engine.jobs import Aside, Course, Demand, Rows
 from lob_jax.serving.engine.network import Network
-from lob_jax.serving.engine.sampled import Fill, RowReader, Tell, days_of, middles_of, moved, sampled_rows
+from lob_jax.serving.engine.sampled import Fill, Tell, days_of, middle_of, middles_of, moved, sampled_rows
 from lob_jax.serving.engine.sessions import Session, Sessions
 from lob_jax.serving.market.market import NO_EVENTS, LiveMarket
 from lob_jax.serving.predict.prediction import predicted
@@ -143,17 +143,14 @@ def follow(market: LiveMarket, events: Events, corrections: Corrections) -> Iter
     for first in range(0, max(len(events), 1), AT_ONCE):
         last = min(first + AT_ONCE, len(events))
         since = corrections.event if first else np.maximum(corrections.event, 0)  # -1 is before the first event
-        low, high = np.searchsorted(since, (first, max(last, first + 1)))
-        columns = (getattr(corrections, name)[low:high] for name in ("side", "price", "size"))
-        mine = Corrections(corrections.event[low:high] - first, *columns)
-        yield market.take(events[first:last], mine, first=first)
+        mine = corrections[slice(*np.searchsorted(since, (first, max(last, first + 1))))]
+        yield market.take(events[first:last], dataclasses.replace(mine, event=mine.event - first), first=first)
 
 
 def divided(corrections: Corrections) -> tuple[Corrections, Corrections]:
     """Return the corrections that come before all events, and the others."""
-    columns = [getattr(corrections, name) for name in CORRECTION_COLUMNS]
     count = int(np.searchsorted(corrections.event, 0))
-    return Corrections(*(column[:count] for column in columns)), Corrections(*(column[count:] for column in columns))
+    return corrections[:count], corrections[count:]
 
 
 def followed(history: History, served: Served) -> Followed:
@@ -196,13 +193,15 @@ def _open(request: OpenSession, work: Work) -> Course:
 
 def _feed(request: Feed, work: Work) -> Course:
     session = work.sessions.find(request.market)
-    market = session.market.copy()  # so that all events are taken or none
     late, corrections = divided(request.corrections)
-    if len(late.event) > 0:
+    is_late = len(late.event) > 0
+    # One call takes all events or none by itself; several do so on a copy.
+    market = session.market.copy() if is_late or len(request.events) > AT_ONCE else session.market
+    if is_late:
         market.take(NO_EVENTS, late)
     corrected, parts = market.corrected, list(follow(market, request.events, corrections))
     session.market = market
-    if len(late.event) > 0:
+    if is_late:
         session.context.correct(*corrected)
     for inputs in parts:
         session.context.extend(inputs)
@@ -217,7 +216,8 @@ def _place(market: Market, work: Work) -> Generator[Demand, Any, Place]:
     return (yield Aside(lambda: followed(market, work.served)))
 
 
-def _check_begun(place: Place) -> None:
+def _read(place: Place) -> Generator[Demand, Any, None]:
+    """Read what there is; afterwards, only what a session has followed while others had their turns is left."""
     if place.context.length == 0:
         raise InputError(
             "nothing has happened yet",
@@ -226,25 +226,19 @@ def _check_begun(place: Place) -> None:
             was=0,
             remedy="send the latest events, and as the opening the book before them",
         )
-
-
-def _all_read(place: Place) -> Generator[Demand, Any, None]:
-    """Read what there is; nothing else happens before the next demand."""
-    _check_begun(place)
     yield from place.context.read()
-    for _ in place.context.read():  # what a session has followed while this request let others have their turns
-        pass
 
 
 def _predict(request: Predict, work: Work, fill: Fill) -> Course:
     served, place = work.served, (yield from _place(request.market, work))
-    yield from _all_read(place)
+    yield from _read(place)
+    place.context.read_all()
     prompt = place.market.prompt()
     if request.moves is not None:  # of the same market, whatever the session follows meanwhile
         place = Followed(place.market.copy(), place.context.copy())
     how = {"model": served.contents.model, "tokenizer": served.tokenizer, "instrument": place.market.instrument}
     asked = predicted(prompt, place.context.next_logits_V, heads=request.heads, most=request.most, **how)
-    prediction = _driven(asked, Trials(place.context, served.network))
+    prediction = _driven(asked, Trials(place.context))
     if request.moves is None:
         return prediction
     found = yield from _moves(request.moves, place, work, fill)
@@ -264,13 +258,12 @@ def _driven(asked: Generator[Inputs, Any, Prediction], trials: Trials) -> Predic
 
 def _moves(moves: Moves, place: Place, work: Work, fill: Fill) -> Generator[Demand, Any, Any]:
     sampling = SamplingConfig(paths=moves.paths, events=moves.events, seed=moves.seed)
-    before, after = [], []
-
-    def note(part: Continuation) -> None:
-        (before if len(before) == len(after) else after).append(middles_of(part))
-
-    yield from _sampled(place, sampling, work, fill, tell=lambda _: None, note=note)
-    return moved(np.concatenate(before), np.concatenate(after), events=moves.events)
+    after: list[np.ndarray] = []
+    yield from _sampled(
+        place, sampling, work, fill, tell=lambda _: None, note=lambda part: after.append(middles_of(part))
+    )
+    before = middle_of(place.market.bid, place.market.ask, tick=place.market.instrument.tick)
+    return moved(before, np.concatenate(after), events=moves.events)
 
 
 def _generate(request: Generate, work: Work, fill: Fill, tell: Tell) -> Course:
@@ -308,24 +301,21 @@ def _sampled(
       work: what courses work with.
       fill: see `course_of`.
       tell: see `course_of`.
-      note: called with the paths of each wave before they are sampled, and after.
+      note: called with the paths of each wave when all their events are complete.
     """
     served, most = work.served, work.most_rows
-    model = served.contents.model
-    yield from _all_read(place)
+    yield from _read(place)
     yield Rows(min(most, sampling.paths))
-    for _ in place.context.read():  # what a session has followed while this request waited
-        pass
+    place.context.read_all()
     prompt = place.market.prompt()
     context = place.context if sampling.paths <= most else place.context.copy()  # all paths continue the same
-    how = {"model": model, "tokenizer": served.tokenizer, "instrument": place.market.instrument}
-    whole, reader = Continuation([prompt], sampling=sampling, **how), RowReader(served.network, model, fill)
+    how = {"model": served.contents.model, "tokenizer": served.tokenizer, "instrument": place.market.instrument}
+    whole = Continuation([prompt], sampling=sampling, **how)
     for first in range(0, sampling.paths, most):
         last = min(first + most, sampling.paths)
         if first:
             yield Rows(last - first)
         part = whole.part(first, last)
-        note(part)
-        yield from sampled_rows(part, reader, context, first=first, tell=tell)
+        yield from sampled_rows(part, context, fill, first=first, tell=tell)
         note(part)
     return prompt

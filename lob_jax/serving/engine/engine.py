@@ -144,13 +144,14 @@ class Engine:
     def _next_turns(self) -> list[Job]:
         """Return the jobs that have a turn now: while rows are at work, not all that read, since rows would wait."""
         able = [job for job in self._active if job.ready and not isinstance(job.demand, Step)]
+        quick = [job for job in able if isinstance(job.request, _QUICK)]
         slow = [job for job in able if not isinstance(job.request, _QUICK)]
         if self._pool.used and len(slow) > TURNS:
-            for job in slow[:TURNS]:  # the others come first the next time
+            slow = slow[:TURNS]
+            for job in slow:  # the others come first the next time
                 self._active.remove(job)
                 self._active.append(job)
-            return [job for job in able if job in slow[:TURNS] or job not in slow]
-        return able
+        return quick + slow
 
     def _give_up(self) -> None:
         """End the jobs that are cancelled or late."""
@@ -233,7 +234,7 @@ class Engine:
             return
         try:
             logits = self._pool.step(stepping)
-        except Exception as error:
+        except Exception as error:  # a fault of the requests that share the step, and of no others
             _LOG.exception("the network has failed")
             for job in stepping:
                 self._end(job, error=error)

@@ -1,6 +1,5 @@
 """Open what an engine serves: a bundle in ONNX Runtime, without JAX."""
 
-import dataclasses
 import functools
 import hashlib
 import pathlib
@@ -58,10 +57,10 @@ def open_server(folder: pathlib.Path | str, *, name: str, settings: EngineConfig
         card=bundle.card,
         fingerprint=bundle.fingerprint,
         version=bundle.version,
+        inputs=_arrays(windows.get_inputs()),
+        outputs=_arrays(windows.get_outputs()),
     )
-    arrays = {"inputs": _arrays(windows.get_inputs()), "outputs": _arrays(windows.get_outputs())}
-    facts = dataclasses.replace(facts, **arrays)
-    return warm_up(Engine(served, facts, settings), served)
+    return warm_up(Engine(served, facts, settings), bundle.contents)
 
 
 def scored_history(history: History, contents: Contents, *, score: Callable[..., Any]) -> Scored:
@@ -87,10 +86,12 @@ def facts_of(
     precision: str,
     weights: Mapping[str, np.ndarray],
     card: Mapping[str, Any],
+    inputs: Arrays,
+    outputs: Arrays,
     fingerprint: str = "",
     version: str = lob_jax.__version__,
 ) -> ModelFacts:
-    """Return what clients may know of a model, without its arrays; of no bundle, with a hash of its weights."""
+    """Return what clients may know of a model; of no bundle, with a hash of its weights."""
     return ModelFacts(
         name=name,
         fingerprint=fingerprint or _hash(weights),
@@ -103,8 +104,8 @@ def facts_of(
         pooled=contents.settings.pooled,
         parameters=sum(array.size for array in weights.values()),
         card=card,
-        inputs={},
-        outputs={},
+        inputs=inputs,
+        outputs=outputs,
     )
 
 

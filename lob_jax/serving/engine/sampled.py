@@ -12,10 +12,8 @@ from lob_jax.events.schema import Events
 from lob_jax.generation.host.context import Inputs
 from lob_jax.generation.host.continuation import Continuation
 from lob_jax.generation.host.state import Newest, Number
-from lob_jax.models.config import ModelConfig
 from lob_jax.serving.engine.context import MarketContext, PathContexts
 from lob_jax.serving.engine.jobs import RELEASE, Demand, Rows, Step
-from lob_jax.serving.engine.network import Network
 from lob_jax.serving.requests import Moved, PathEvent
 
 Fill = Callable[[int, MarketContext], None]
@@ -25,14 +23,11 @@ Tell = Callable[[list[PathEvent]], None]
 class RowReader:
     """The rows of a course: they continue the context of a market, and begin anew when they are full."""
 
-    def __init__(self, network: Network, model: ModelConfig, fill: Fill) -> None:
-        self._network, self._model, self._fill = network, model, fill
-
-    def begin(self, context: MarketContext, *, rows: int) -> None:
+    def __init__(self, context: MarketContext, fill: Fill, *, rows: int) -> None:
         """Let rows that have been granted continue a context."""
-        self._rows, self._contexts = rows, PathContexts(context, self._model, paths=rows)
+        self._fill, self._rows, self._contexts = fill, rows, PathContexts(context, paths=rows)
         for row in range(rows):
-            self._fill(row, context)
+            fill(row, context)
 
     def read(self, inputs: Inputs) -> Generator[Demand, Any, np.ndarray]:
         """Read a token in each row, [B, 1, ...] each; return the logits, float32 [B, V]."""
@@ -41,7 +36,7 @@ class RowReader:
         if not self._contexts.full:
             return logits_BV
         yield RELEASE
-        fresh = self._contexts.begin_anew(self._network)
+        fresh = self._contexts.begin_anew()
         for context in fresh:
             yield from context.read()
         yield Rows(self._rows)
@@ -51,19 +46,19 @@ class RowReader:
 
 
 def sampled_rows(
-    continuation: Continuation, reader: RowReader, context: MarketContext, *, first: int, tell: Tell
+    continuation: Continuation, context: MarketContext, fill: Fill, *, first: int, tell: Tell
 ) -> Generator[Demand, Any, None]:
     """Sample paths in rows that have been granted, and give the rows back.
 
     Args:
       continuation: the paths; at the end all their events are complete.
-      reader: the rows.
       context: what has been read of the market.
+      fill: lets the row of a path continue a context.
       first: number of the first path.
       tell: called with events as they are complete.
     """
     paths = len(continuation.paths.token)
-    reader.begin(context, rows=paths)
+    reader = RowReader(context, fill, rows=paths)
     logits_BV, told = np.repeat(context.next_logits_V[None], paths, 0), np.zeros(paths, np.int64)
     while True:
         continuation.sample(logits_BV)
@@ -109,6 +104,11 @@ def _day(path: Sequence[PathEvent], instrument: Instrument, start: BookSnapshot)
     return MarketDay(instrument, start, Events.from_columns(**columns), corrections, {})
 
 
+def middle_of(bid: tuple[int, int] | None, ask: tuple[int, int] | None, *, tick: int) -> float:
+    """Return the sum of the prices of two quotes, (price quanta, lots), in ticks; NaN without both."""
+    return float("nan") if bid is None or ask is None else bid[0] // tick + ask[0] // tick
+
+
 def middles_of(continuation: Continuation) -> np.ndarray:
     """Return best bid plus best ask of each path, ticks, float64 [B]; NaN without both."""
     known = continuation.paths.known
@@ -116,12 +116,12 @@ def middles_of(continuation: Continuation) -> np.ndarray:
     return np.where(quoted, known.price[:, :, 0].sum(1), np.nan)
 
 
-def moved(before: np.ndarray, after: np.ndarray, *, events: int) -> Moved:
+def moved(before: float, after: np.ndarray, *, events: int) -> Moved:
     """Return how often the mid price has moved in paths.
 
     Args:
-      before: of each path, as in `middles_of`.
-      after: the same after the events.
+      before: the middle that all paths begin with, see `middle_of`.
+      after: those of the paths after the events, see `middles_of`.
       events: how many.
     """
     change = (after - before)[np.isfinite(after - before)]

@@ -10,7 +10,6 @@ from lob_jax.events.instrument import NS_PER_SECOND
 from lob_jax.events.schema import ASK, BID, Events, Kind
 from lob_jax.export.contents import Contents
 from lob_jax.generation.settings import SamplingConfig
-from lob_jax.serving.engine.courses import Served
 from lob_jax.serving.engine.engine import Engine
 from lob_jax.serving.requests import (
     Close,
@@ -57,9 +56,9 @@ def ask(engine: Engine, request: Request, *, seconds: float | None = None) -> An
     return last.result if not items[:-1] else items[:-1]
 
 
-def warm_up(engine: Engine, served: Served) -> Engine:
+def warm_up(engine: Engine, contents: Contents) -> Engine:
     """Let an engine answer requests of each kind on a market that is made up, and return it ready."""
-    book, events = made_up(served.contents)
+    book, events = made_up(contents)
     history = History(book, events)
     try:
         state = ask(engine, OpenSession(History(book)), seconds=LONGEST_S)

@@ -40,7 +40,7 @@ class Live:
         async with self.service.rates.opened(exchange.owner):
             look = Asked(requests.Look(translate.in_session(session_id, terms)))
             async with self.service.answering() as answer:
-                await self.service.submit(name, look, answer)
+                self.service.submit(name, look, answer)
                 last_of(await answer.all_items())
             await socket.accept()
             await Conversation(self.service, socket, terms, session_id).run()
@@ -159,7 +159,7 @@ class Conversation:
         asked = self._inside("/generate", translate.generate, schemas.GenerateAsked(session=self._session, **settings))
         units, events, last = self._terms.units, 0, None
         async with self._service.answering() as answer:
-            await self._service.submit(self._terms.facts.name, asked, answer)
+            self._service.submit(self._terms.facts.name, asked, answer)
             while last is None:
                 await answer.wait(self._service.limits.deadline_s)
                 items = answer.take()
@@ -185,7 +185,7 @@ class Conversation:
 
     async def _items(self, asked: Asked) -> list[requests.Item]:
         async with self._service.answering() as answer:
-            await self._service.submit(self._terms.facts.name, asked, answer)
+            self._service.submit(self._terms.facts.name, asked, answer)
             return await answer.all_items()
 
     async def _send(self, message: schemas.LiveMessage, **content: Any) -> None:

@@ -89,7 +89,7 @@ class Routes:
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(service.rates.opened(exchange.owner))
             answer = await stack.enter_async_context(service.answering())
-            await service.submit(name, asked, answer)
+            service.submit(name, asked, answer)
             held = stack.pop_all()
 
         def done(last: Finished, events: int) -> dict[str, Any]:

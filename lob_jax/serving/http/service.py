@@ -2,7 +2,6 @@
 
 import asyncio
 import dataclasses
-import functools
 import logging
 import math
 import time
@@ -116,10 +115,6 @@ class Rates:
         return self._buckets.setdefault(owner, Bucket(float(self._limits.burst), self._clock()))
 
 
-def _has_history(request: requests.Request) -> bool:
-    return isinstance(getattr(request, "market", None) or getattr(request, "history", None), requests.History)
-
-
 def _too_many(what: str, wait_s: float) -> Problem:
     return Problem("too-many-requests", f"a key may have {what}", headers={"Retry-After": str(math.ceil(wait_s) or 1)})
 
@@ -171,17 +166,13 @@ class Service:
         facts = dataclasses.replace(self.servers[name].facts, name=name)
         return Terms(facts, self._units[name], self.limits, owner)
 
-    async def submit(self, name: str, asked: Asked, answer: Answer) -> None:
-        """Begin to answer a request; raise InputError or Refusal if it is not taken.
-
-        The engine may look at a whole history first, which must not hold up the other requests.
-        """
+    def submit(self, name: str, asked: Asked, answer: Answer) -> None:
+        """Begin to answer a request; raise InputError or Refusal if it is not taken."""
         if self.leaving:
             raise requests.Leaving("the server is about to end")
         most = self.limits.deadline_s
         deadline_s = most if asked.deadline_s is None else min(asked.deadline_s, most)
-        submit = functools.partial(self.servers[name].submit, asked.request, answer.deliver, deadline_s=deadline_s)
-        answer.started(await asyncio.to_thread(submit) if _has_history(asked.request) else submit())
+        answer.started(self.servers[name].submit(asked.request, answer.deliver, deadline_s=deadline_s))
 
     @asynccontextmanager
     async def answering(self) -> AsyncGenerator[Answer]:
@@ -220,7 +211,7 @@ class Service:
           Gone: the client has left; the job is cancelled at once.
         """
         async with self.rates.opened(exchange_of(request.scope).owner), self.answering() as answer:
-            await self.submit(name, asked, answer)
+            self.submit(name, asked, answer)
             async with watched(answer, request.receive):
                 items = await answer.all_items()
             if answer.gone:

@@ -159,12 +159,12 @@ def test_full_paths_begin_anew_with_their_own_tokens():
     network = Written()
     market = MarketContext(network, FIXED)
     market.extend(tokens(0, 90))
-    paths = PathContexts(market, FIXED, paths=2)
+    paths = PathContexts(market, paths=2)
     for step in range(6):
         assert not paths.full
         paths.note({name: np.array([[100 + step], [200 + step]]) for name in ("tokens", "regime")})
     assert paths.full
-    fresh = paths.begin_anew(network)
+    fresh = paths.begin_anew()
     for path, context in enumerate(fresh):
         read(context)
         assert context.cache.rows == [[*range(48, 90), *range(100 * path + 100, 100 * path + 106)]]
@@ -201,7 +201,7 @@ def test_trials_are_read_from_the_context_on():
     context = MarketContext(network, FIXED)
     context.extend(tokens(0, 40))
     read(context)
-    trials = Trials(context, network)
+    trials = Trials(context)
     trials.read({"tokens": np.array([[100], [200]])})
     trials.read({"tokens": np.array([[101], [201]])})
     assert network.looks == [(list(range(40)), [[100], [200]]), (list(range(40)), [[100, 101], [200, 201]])]
@@ -213,12 +213,12 @@ def test_trials_of_a_context_that_is_almost_full_begin_with_its_newer_half():
     context = MarketContext(network, FIXED)
     context.extend(tokens(0, 90))
     read(context)
-    Trials(context, network).read({"tokens": np.array([[100]])})
+    Trials(context).read({"tokens": np.array([[100]])})
     assert network.looks == [(list(range(42, 90)), [[100]])] and context.length == 90
     slides = MarketContext(network, SLIDING)
     slides.extend(tokens(0, 90))
     read(slides)
-    Trials(slides, network).read({"tokens": np.array([[100]])})
+    Trials(slides).read({"tokens": np.array([[100]])})
     assert network.looks[1][0] == list(range(90))
 
 

@@ -110,23 +110,23 @@ def test_more_paths_than_rows_are_sampled_in_waves():
 def test_waves_continue_the_market_of_the_first_one():
     market = days()["orders"]
     with serving(rows=4) as (engine, network):
-        here, items, done = opened(engine, market, 10), [], threading.Event()
+        here, items, begun, done = opened(engine, market, 10), [], threading.Event(), threading.Event()
 
         def deliver(more):
+            if not begun.is_set():
+                network.go_on.clear()  # in the first wave, until the session is to be fed
+                begun.set()
             items.extend(more)
-            if not network.steps % 50:
-                network.go_on.clear()
             if hasattr(items[-1], "seconds"):
                 done.set()
 
         engine.submit(Generate(here, SamplingConfig(paths=6, events=5, seed=5)), deliver)
-        while not items:
-            pass
-        ask_later = threading.Thread(target=ask, args=(engine, Feed(here, market.events[10:30])))
-        ask_later.start()
-        while not done.wait(0.01):
-            network.go_on.set()
-        ask_later.join()
+        assert begun.wait(60)
+        fed = threading.Event()
+        engine.submit(Feed(here, market.events[10:30]), lambda _: fed.set())
+        network.go_on.set()
+        assert fed.wait(60) and not done.is_set()
+        assert done.wait(60)
         assert ask(engine, Look(here)).events == 30
         assert rows_of(items[:-1]) == sampled(engine, history_of(market, 10), paths=6, events=5)
 

@@ -202,6 +202,13 @@ def test_events_that_contradict_the_book_are_refused_by_number_and_nothing_is_ta
         after = ask(engine, Look(here))
         assert (after.events, after.time_ns, after.tokens) == (before.events, before.time_ns, before.tokens)
         assert sampled(engine, here, events=3) == drawn
+        empty = InSession(ask(engine, OpenSession(History(DAY.start))).session)
+        with pytest.raises(InputError) as raised:
+            ask(engine, Feed(empty, wrong))
+        assert raised.value.event == events - 1
+        assert ask(engine, Look(empty)).events == 0
+        ask(engine, Feed(empty, DAY.events[:10]))
+        assert sampled(engine, empty, events=3) == drawn
 
 
 def test_the_state_of_a_session_is_that_of_its_market():
