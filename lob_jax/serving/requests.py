@@ -130,9 +130,15 @@ class Forecast:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Score:
-    """Ask how likely each event of a history was; answered by `Scored`."""
+    """Ask how likely each event of a history was; answered by `Scored`.
+
+    Attributes:
+      history: the events.
+      first: the first event that is asked for; those before it are its context.
+    """
 
     history: History
+    first: int = 0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -247,13 +253,25 @@ class Prediction:
 class Scored:
     """How likely events were, each given those before it.
 
+    The classes are those of `Prediction.kinds`: kind and side.
+
     Attributes:
       nats: log-likelihood of each event.
       outside: whether an event is outside what the book allows, see `lob_jax.tokens.sets.escape`; by name, "" inside.
+      brier: the Brier score of the classes, 0 to 2: the sum of squares of the errors of all probabilities.
+      chance: the probability of the class that came.
+      likelier: the probability of all classes that were likelier than it.
+      entropy_bits: of the distribution over all heads before the event.
+      removed: the share of the heads that the grammar allows which the book does not, as the network has them.
     """
 
     nats: tuple[float, ...]
     outside: tuple[str, ...]
+    brier: tuple[float, ...] = ()
+    chance: tuple[float, ...] = ()
+    likelier: tuple[float, ...] = ()
+    entropy_bits: tuple[float, ...] = ()
+    removed: tuple[float, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -92,13 +92,20 @@ class StubServer:
     Attributes:
       facts: of the model that there is not.
       ready: as it is set.
+      skill: what is added to the log-likelihood of each event that it scores, nats.
       jobs: all requests so far.
       error: what every request fails by; None for nothing.
       held: requests wait until this is set.
     """
 
     def __init__(
-        self, facts: ModelFacts | None = None, *, events_per_s: float = 0.0, batch: int = 1, most_jobs: int = 1_000
+        self,
+        facts: ModelFacts | None = None,
+        *,
+        events_per_s: float = 0.0,
+        batch: int = 1,
+        most_jobs: int = 1_000,
+        skill: float = 0.0,
     ):
         """Start an engine.
 
@@ -107,8 +114,9 @@ class StubServer:
           events_per_s: speed of each request; 0 for as fast as it can.
           batch: events that are delivered at once.
           most_jobs: requests at the same time.
+          skill: what is added to the log-likelihood of each event that it scores, nats.
         """
-        self.facts, self.ready = facts or stub_facts(), True
+        self.facts, self.ready, self.skill = facts or stub_facts(), True, skill
         self.jobs: list[StubJob] = []
         self.error: Exception | None = None
         self.held = threading.Event()
@@ -197,9 +205,7 @@ class StubServer:
             requests.Generate: lambda asked: None,
             requests.Predict: self._predict,
             requests.Forecast: _fan,
-            requests.Score: lambda asked: requests.Scored(
-                (-1.5,) * len(asked.history.events), ("",) * len(asked.history.events)
-            ),
+            requests.Score: self._score,
             requests.Infer: self._infer,
         }
         return results[type(request)](request)
@@ -239,6 +245,14 @@ class StubServer:
         kinds = ((int(Kind.ADD), BID, 0.75), (int(Kind.DELETE), ASK, 0.25))
         moves = None if asked.moves is None else _moved(asked.moves)
         return requests.Prediction((add, delete)[: asked.most], kinds, 0.811, moves)
+
+    def _score(self, asked: requests.Score) -> requests.Scored:
+        events = asked.history.events[asked.first :]
+        some = (events.price * 31 + events.size * 17 + events.time_ns) % 1_000 / 1_000  # the same for all stubs
+        chance = 0.1 + 0.8 * some
+        columns = (self.skill + some - 2, (1 - chance) ** 2 + chance**2, chance, 0.5 * (1 - chance), 2 + some, some / 4)
+        nats, *others = (tuple(column.tolist()) for column in columns)
+        return requests.Scored(nats, ("",) * len(events), *others)
 
     def _infer(self, asked: requests.Infer) -> dict[str, np.ndarray]:
         batch, length = asked.inputs["tokens"].shape
