@@ -236,6 +236,7 @@ def get_config() -> ml_collections.ConfigDict:
     serve.keys_file = ""  # clients' keys, see python -m lob_jax.serving.http.keys; empty for one key per start
     serve.access_log = True  # a line of JSON for each request, on standard error
     serve.database = ""  # of experiments: sqlite:///FILE or postgresql://USER@HOST/NAME; empty for no experiments
+    serve.operators = ()  # names of keys that may create experiments and decide about them over HTTP, by commas
     serve.drain_s = 30.0  # seconds for which requests at work may go on after a signal
     serve.precision = ""  # of a bundle's weights: float32 | int8 | int8_blocks | int4; empty for the card's choice
     serve.threads = 0  # of ONNX Runtime; 0 for one per core

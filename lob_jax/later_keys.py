@@ -99,6 +99,7 @@ LATER: tuple[LaterKey, ...] = (
     LaterKey("serve.header_bytes", 1 << 16, since="0.2.0"),
     LaterKey("serve.quiet_s", 15.0, since="0.2.0"),
     LaterKey("serve.database", "", since="0.2.0"),
+    LaterKey("serve.operators", [], since="0.2.0"),
     LaterKey("experiments.name", "", since="0.2.0", also=("experiments.create", "experiments.decision")),
     LaterKey("experiments.arm", "", since="0.2.0", also=("experiments.because",)),
 )

@@ -100,6 +100,7 @@ class ServeConfig:
       keys_file: the file of keys; empty for one key that lives as long as the server.
       access_log: whether each request is written to standard error.
       database: the URL of the database of experiments, without a password; empty for no experiments.
+      operators: the names of keys that may create experiments and decide about them over HTTP.
       drain_s: seconds for which requests at work may go on after a signal.
       engine: how the engines work.
       limits: what may be asked.
@@ -114,6 +115,7 @@ class ServeConfig:
     keys_file: str
     access_log: bool
     database: str
+    operators: tuple[str, ...]
     drain_s: float
     engine: EngineConfig
     limits: Limits
@@ -130,6 +132,10 @@ class ServeConfig:
             "make a file of keys: python -m lob_jax.serving.http.keys add --file FILE NAME",
         )
         _check_database(self.database)
+        for name in self.operators:
+            _require(
+                bool(NAME.fullmatch(name)), "operators", "names of keys, by commas", name, "name a key of the file"
+            )
         precision = self.engine.precision
         choices = (*PRECISIONS, "")
         _require(precision in choices, "precision", " | ".join(PRECISIONS), precision, "empty takes the card's choice")
@@ -150,7 +156,8 @@ def serve_config(section: Mapping[str, Any]) -> ServeConfig:
     """Return the settings of the section `serve`."""
     own: dict[str, Any] = {name: section[name] for name in OWN}
     parts = {"engine": _part(section, EngineConfig), "limits": _part(section, Limits)}
-    return ServeConfig(bundle=tuple(section["bundle"]), **own, **parts)
+    lists: dict[str, Any] = {name: tuple(section[name]) for name in ("bundle", "operators")}
+    return ServeConfig(**lists, **own, **parts)
 
 
 def _part(section: Mapping[str, Any], of: Any) -> Any:

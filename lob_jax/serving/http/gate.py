@@ -56,6 +56,7 @@ class Gate:
             pass
         except Exception as error:  # the only handler of what no route has foreseen
             problem = problem_of(error)
+            exchange.problem = problem.name
             if problem.name == "failed":
                 log.error("request %s has failed", exchange.request_id, exc_info=error)
             if not exchange.status:
@@ -82,6 +83,8 @@ class Gate:
         method = scope.get("method", "WEBSOCKET")
         seconds, status = time.monotonic() - exchange.began, exchange.status or GONE
         self._service.metrics.ended(route=route, method=method, status=status, seconds=seconds)
+        if exchange.status:  # a client that has left says nothing of the model
+            self._service.note(exchange, seconds=seconds)
         if self._access is not None:
             line = {
                 "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
