@@ -1,6 +1,7 @@
 """The address of a database: which ones are taken, and how it is shown, without its password."""
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 from sqlalchemy.engine import URL
 
 from lob_jax.errors import InputError
@@ -19,7 +20,7 @@ def address_of(text: str) -> URL:
     """
     try:
         url = sa.make_url(text)
-    except (sa.exc.ArgumentError, ValueError):
+    except (exc.ArgumentError, ValueError):
         raise _refused("a text that is no URL") from None  # what it was may hold a password
     kind = OTHER_NAMES.get(url.drivername, url.drivername)
     if kind not in DRIVERS:

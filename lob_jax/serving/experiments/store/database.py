@@ -7,10 +7,11 @@ from collections.abc import Generator
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import event, exc
 from sqlalchemy.engine import URL
 
 from lob_jax.errors import InputError
-from lob_jax.serving.experiments.store.address import POSTGRESQL, SQLITE, shown, without_password
+from lob_jax.serving.experiments.store.address import SQLITE, shown, without_password
 from lob_jax.serving.experiments.store.errors import Unavailable
 
 WAIT_S = 10.0  # how long a transaction waits for those of others
@@ -50,9 +51,9 @@ class Database:
             self._engine = sa.create_engine(url, connect_args=given, hide_parameters=True, **POOL)
         except ImportError as error:
             raise _without_driver(error) from error
-        sa.event.listen(self._engine, "connect", _set_up_sqlite if self.is_sqlite else _set_up_postgresql)
+        event.listen(self._engine, "connect", _set_up_sqlite if self.is_sqlite else _set_up_postgresql)
         if self.is_sqlite:
-            sa.event.listen(self._engine, "begin", _begin)
+            event.listen(self._engine, "begin", _begin)
         self._turn = threading.Lock()
 
     @contextlib.contextmanager
@@ -64,7 +65,7 @@ class Database:
         """
         # SQLite's transactions see one state from their first read on by themselves.
         how: dict[str, Any] = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
-        with self._explained(), self._engine.connect().execution_options(**how) as connection, connection.begin():
+        with self._explained(), self._transaction(**how) as connection:
             yield connection
 
     @contextlib.contextmanager
@@ -75,13 +76,17 @@ class Database:
           Unavailable: the database does not answer, or another transaction holds it for too long. Whether this one is
             kept is unknown if the connection broke while it was committed.
         """
-        with self._explained(), self._in_turn():
-            with self._engine.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
-                yield connection
+        with self._explained(), self._in_turn(), self._transaction(**{WRITES: True}) as connection:
+            yield connection
 
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+
+    @contextlib.contextmanager
+    def _transaction(self, **how: Any) -> Generator[sa.Connection]:
+        with self._engine.connect().execution_options(**how) as connection, connection.begin():
+            yield connection
 
     @contextlib.contextmanager
     def _in_turn(self) -> Generator[None]:
@@ -100,11 +105,11 @@ class Database:
     def _explained(self) -> Generator[None]:
         try:
             yield
-        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
+        except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
             raise Unavailable(f"{shown(self.url)}: {reason(error, self.url)}") from error
 
 
-def reason(error: sa.exc.SQLAlchemyError, url: URL) -> str:
+def reason(error: exc.SQLAlchemyError, url: URL) -> str:
     """Return what a driver says about an error, in one line without the password."""
     lines = str(getattr(error, "orig", None) or error).strip().splitlines()
     return without_password("; ".join(line.strip() for line in lines), url)

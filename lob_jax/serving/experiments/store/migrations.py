@@ -9,6 +9,7 @@ The tables of a step are those of its version, and stay as they are when `schema
 from collections.abc import Callable
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 
 from lob_jax.errors import InputError
 from lob_jax.serving.experiments.experiment import Experiment
@@ -34,9 +35,9 @@ def prepare(database: Database) -> None:
             with database.writing() as connection:
                 _take_turn(connection)
                 _step(connection, database)
-    except (sa.exc.DBAPIError, Unavailable) as error:
+    except (exc.DBAPIError, Unavailable) as error:
         cause = error.__cause__ if isinstance(error, Unavailable) else error
-        was = reason(cause, database.url) if isinstance(cause, sa.exc.SQLAlchemyError) else error
+        was = reason(cause, database.url) if isinstance(cause, exc.SQLAlchemyError) else error
         raise InputError(
             "the database of experiments cannot be opened",
             where=shown(database.url),

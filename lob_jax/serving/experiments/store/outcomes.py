@@ -55,7 +55,7 @@ def keep_outcome(
       InputError: the scores are not those of the arms that the unit needs.
     """
     arms = _arms_of(experiment, unit, outcome)
-    row = {**outcome_row(outcome, arms), "unit_id": unit.id, "first": unit.events, "at_s": at_s}
+    row: dict[str, Any] = {**outcome_row(outcome, arms), "unit_id": unit.id, "first": unit.events, "at_s": at_s}
     connection.execute(sa.insert(OUTCOMES).values(row))
     kept = unit.events + row["events"]
     connection.execute(sa.update(UNITS).where(UNITS.c.id == unit.id).values(events=kept))

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
+from lob_jax.serving.config import NAME
 from lob_jax.serving.experiments.experiment import Experiment
 from lob_jax.serving.experiments.results import Decision, Kept, Requests
 from lob_jax.serving.experiments.store import rows
@@ -18,6 +19,7 @@ def hold(connection: sa.Connection, name: str) -> None:
     Raises:
       Missing: there is no such experiment.
     """
+    _check(name)
     # Rows that refer to the experiment can be written meanwhile, which FOR UPDATE would hold up.
     query = sa.select(EXPERIMENTS.c.name).where(EXPERIMENTS.c.name == name).with_for_update(key_share=True)
     if connection.scalar(query) is None:
@@ -26,16 +28,26 @@ def hold(connection: sa.Connection, name: str) -> None:
 
 def kept_experiment(connection: sa.Connection, name: str) -> Experiment:
     """Return an experiment; raise Missing if there is none such."""
+    _check(name)
     text = connection.scalar(sa.select(EXPERIMENTS.c.experiment).where(EXPERIMENTS.c.name == name))
     if text is None:
         raise missing(name)
     return rows.to_experiment(text)
 
 
+def _check(name: str) -> None:
+    if not NAME.fullmatch(name):  # it may hold what a database does not take
+        raise missing(name)
+
+
 def kept_unit(connection: sa.Connection, name: str, unit: str) -> sa.Row[Any] | None:
     """Return the row of a unit; None if it has no arm yet."""
-    query = sa.select(UNITS).where(UNITS.c.experiment == name, UNITS.c.unit == unit)
-    return connection.execute(query).one_or_none()
+    return connection.execute(of_unit(name, unit)).one_or_none()
+
+
+def of_unit(name: str, unit: str) -> sa.Select[Any]:
+    """Return the query for the row of a unit."""
+    return sa.select(UNITS).where(UNITS.c.experiment == name, UNITS.c.unit == unit)
 
 
 def kept_decisions(connection: sa.Connection, name: str) -> tuple[Decision, ...]:

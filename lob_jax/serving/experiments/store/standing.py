@@ -69,7 +69,7 @@ def _check_promotion(experiment: Experiment, standing: Standing, decision: Decis
         raise _conflict(
             experiment,
             "units are not distributed over the arms as the weights say, so nothing can be concluded",
-            "find out which units get lost or are enrolled twice, stop the experiment, and begin another with a new salt",
+            "find out why units are lost or counted twice, stop the experiment, and begin another with a new salt",
         )
     if decision.arm in standing.tripped:
         raise _conflict(experiment, f"the circuit breaker of {decision.arm} is open", "resume the arm first, or stop")

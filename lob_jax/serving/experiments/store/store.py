@@ -1,5 +1,6 @@
 """The database of experiments."""
 
+import dataclasses
 from collections.abc import Mapping
 
 import sqlalchemy as sa
@@ -21,6 +22,7 @@ from lob_jax.serving.experiments.store.reading import (
     kept_decisions,
     kept_experiment,
     kept_unit,
+    of_unit,
 )
 from lob_jax.serving.experiments.store.schema import DECISIONS, EXPERIMENTS, REQUESTS, UNITS
 from lob_jax.serving.experiments.store.standing import after, check_decision, standing_of
@@ -110,25 +112,26 @@ class Store:
           InputError: the unit's name is too long or no text that can be kept.
           Missing: the experiment is not kept.
         """
+        check_name("unit", unit)
         with self._database.reading() as connection:
             row = kept_unit(connection, experiment.name, unit)
-        if row is None:
-            check_name("unit", unit)
-            new = assigned(experiment, unit, at_s=at_s)
-            parts = {key: getattr(new, key) for key in ("unit", "arm", "enrolled", "chance")}
-            values = {"experiment": experiment.name, **parts, "at_s": at_s, "events": 0}
-            with self._database.writing() as connection:
-                hold(connection, experiment.name)
-                connection.execute(self._insert(UNITS).values(values).on_conflict_do_nothing())
-                row = kept_unit(connection, experiment.name, unit)
-        return rows.to_assignment(row)
+        if row is not None:
+            return rows.to_assignment(row)
+        new = assigned(experiment, unit, at_s=at_s)
+        values = {"experiment": experiment.name, **dataclasses.asdict(new), "at_s": at_s, "events": 0}
+        with self._database.writing() as connection:
+            hold(connection, experiment.name)
+            connection.execute(self._insert(UNITS).values(values).on_conflict_do_nothing())
+            return rows.to_assignment(connection.execute(of_unit(experiment.name, unit)).one())
 
     def recorded(self, experiment: Experiment, unit: str, outcome: str, digest: str) -> Recorded | None:
         """Return an outcome that is kept, None if it is not.
 
         Raises:
+          InputError: a name is too long or no text that can be kept.
           Conflict: an outcome of this name is kept, and it is another.
         """
+        _check_names(unit=unit, outcome=outcome, digest=digest)
         with self._database.reading() as connection:
             row = kept_unit(connection, experiment.name, unit)
             found = None if row is None else kept_outcome(connection, row.id, outcome=outcome, digest=digest)
@@ -138,12 +141,11 @@ class Store:
         """Keep an outcome of a unit once; it lasts when this returns.
 
         Raises:
-          InputError: its name is too long or no text that can be kept, or its scores are not those of the unit's arms.
+          InputError: a name is too long or no text that can be kept, or the scores are not those of the unit's arms.
           Conflict: an outcome of this name is kept, and it is another.
           Missing: the experiment is not kept, or the unit has no arm yet.
         """
-        for key in ("outcome", "digest"):
-            check_name(key, getattr(outcome, key))
+        _check_names(unit=outcome.unit, outcome=outcome.outcome, digest=outcome.digest)
         with self._database.writing() as connection:
             hold(connection, experiment.name)
             unit = kept_unit(connection, experiment.name, outcome.unit)
@@ -214,6 +216,11 @@ class Store:
         with self._database.reading() as connection:
             kept_experiment(connection, name)
             return kept_decisions(connection, name)
+
+
+def _check_names(**names: str) -> None:
+    for key, name in names.items():
+        check_name(key, name)
 
 
 def _unassigned(experiment: Experiment, unit: str) -> Missing:
