@@ -41,8 +41,8 @@ MODES = {
 }
 COMPARE = "compare"  # the mode whose arguments without a flag are folders of runs
 UNCONFIGURED = ("configs",)  # modes that need no configuration
-OF_FOLDERS = ("score", COMPARE, "report", "serve", "experiments")  # modes that take the configuration of base unless one is given
-# Modes that read only the records of the run.
+# Modes that take the configuration of base unless one is given.
+OF_FOLDERS = ("score", COMPARE, "report", "serve", "experiments")
 # Modes that read only the records of the run.
 FROM_RECORDS = ("evaluate", "audit", "generate", "prune", "export", "report", "serve")
 FLAGS = {

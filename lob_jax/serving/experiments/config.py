@@ -34,17 +34,18 @@ class ExperimentsConfig:
     def __post_init__(self) -> None:
         if not self.decision:
             for key in ("arm", "because"):
-                value = getattr(self, key)
-                _require(not value, key, "nothing, since there is no decision", value, "name a decision, or leave it out")
+                was = getattr(self, key)
+                _require(not was, key, "nothing, since there is no decision", was, "name a decision, or leave it out")
             return
         choices = " | ".join(DECISIONS)
         _require(self.decision in DECISIONS, "decision", choices, self.decision, "choose one of these")
         _require(not self.create, "create", "nothing, since a decision is recorded", self.create, "do one at a time")
         _require(bool(self.name), "name", "the experiment that it is about", "nothing", "name the experiment")
-        given = "an arm" if self.decision in OF_AN_ARM else "no arm"
-        _require(bool(self.arm) == (self.decision in OF_AN_ARM), "arm", given, self.arm, f"{self.decision} takes {given}")
-        reason = self.because.strip()
-        _require(bool(reason), "because", "the reason of the decision", self.because, "say why: it is kept with it")
+        of_an_arm = self.decision in OF_AN_ARM
+        arm = "an arm" if of_an_arm else "no arm"
+        _require(bool(self.arm) == of_an_arm, "arm", arm, self.arm, f"{self.decision} takes {arm}")
+        said = bool(self.because.strip())
+        _require(said, "because", "the reason of the decision", self.because, "say why: it is kept with the decision")
 
 
 def experiments_config(section: Mapping[str, Any]) -> ExperimentsConfig:
