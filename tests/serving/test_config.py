@@ -12,7 +12,7 @@ from tests.serving.settings import settings
 
 
 def test_every_key_of_the_section_is_a_setting():
-    own = {"bundle", "host", "port", "keys_file", "access_log", "database", "drain_s"}
+    own = {"bundle", "host", "port", "keys_file", "access_log", "database", "operators", "drain_s"}
     fields = {field.name for of in (EngineConfig, Limits) for field in dataclasses.fields(of)}
     assert {*base.get_config().serve} == own | fields - {"sessions_per_owner"} | {"sessions_per_key"}
     assert settings(sessions_per_key=3).engine.sessions_per_owner == 3
@@ -34,6 +34,7 @@ def test_every_key_of_the_section_is_a_setting():
         ("deadline_s", 0.0),
         ("body_bytes", 0),
         ("rate_per_s", -0.5),
+        ("operators", ("a b",)),
         ("bundle", ("a b",)),
         ("bundle", ("one/bundle", "here/one/bundle")),
         ("bundle", ("x~y=folder",)),

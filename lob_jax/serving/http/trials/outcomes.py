@@ -24,6 +24,8 @@ from lob_jax.serving.http.trials.trials import UNSURE, Trials
 from lob_jax.serving.records import Fault, records_of
 from lob_jax.serving.requests import Feed, Finished, SessionState
 
+CROSSED = "its book has been crossed for too long: open it again with a book that is not"
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Told:
@@ -121,6 +123,9 @@ class Outcomes:
         if not followed.counted or standing.status != "running":
             return None
         assert followed.tail is not None
+        if followed.tail.lost:
+            followed.ended = CROSSED
+            raise Problem("unknown-session", CROSSED)
         if experiment.design == "paired":
             arms = [arm for arm in experiment.arms if arm.name not in standing.tripped]
         else:
