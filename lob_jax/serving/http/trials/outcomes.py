@@ -103,8 +103,8 @@ class Outcomes:
         experiments = self._trials.experiments
         try:
             recorded = await ask(experiments, experiments.record, followed.experiment, followed.pending)
-        except Problem as problem:
-            if problem.name != "unavailable":  # it will never be recorded, and must not keep others from being so
+        except (Problem, InputError) as error:
+            if problem_of(error).name != "unavailable":  # it will never be recorded, and must not hold up others
                 followed.pending = None
             raise
         followed.pending = None

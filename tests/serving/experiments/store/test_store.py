@@ -214,7 +214,7 @@ def test_impossible_events_count_as_the_limit(trial):
 
 
 @pytest.mark.parametrize(
-    "arms", [("control",), ("control", "new"), ("control", "new", "wide", "fourth"), (), ("control", "new", "x")]
+    "arms", [("new",), ("new", "wide"), ("control", "new", "wide", "fourth"), (), ("control", "new", "x")]
 )
 def test_scores_of_other_arms_are_refused(trial, arms):
     with pytest.raises(InputError, match="not those of the arms") as caught:
