@@ -32,9 +32,7 @@ def test_a_model_reads_the_same_of_the_last_events(name, tokens):
     whole = followed(opened(day, tokenizer), day)
     history, events = tail_of(day).history()
     assert KEEP <= events <= 2 * KEEP < len(day.events) and len(history.events) == events
-    market = LiveMarket(
-        history.book, contents=contents_of(day, tokenizer), tokenizer=tokenizer, closed=history.closed
-    )
+    market = LiveMarket(history.book, contents=contents_of(day, tokenizer), tokenizer=tokenizer, closed=history.closed)
     found = market.take(history.events, history.corrections)
     length = len(found["tokens"])
     for key in ("tokens", "book", "time_of_day", "clock"):
