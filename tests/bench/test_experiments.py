@@ -22,7 +22,7 @@ def cases(capsys, *arguments):
     ("design", "arguments", "blocks"),
     [
         ("paired", ["--events", "60000"], (50, 200)),
-        ("split", ["--units", "1200", "--between", "0.03"], (200, 600)),
+        ("split", ["--units", "1200", "--between", "0.03"], (400, 900)),
     ],
 )
 def test_equal_arms_are_seldom_told_apart_and_different_ones_are(capsys, design, arguments, blocks):
