@@ -45,10 +45,10 @@ def _arm(experiment: Experiment, kept: Kept, index: int) -> ArmResult:
     arm = experiment.arms[index]
     nats = brier = NOTHING
     if index:
-        x = differences(experiment, kept.nats_BA, index, clip=experiment.clip_nats)
-        nats = interval(experiment, x, index, score="nats")
-        x = differences(experiment, kept.brier_BA, index, clip=None)
-        brier = interval(experiment, x, index, score="brier")
+        found = differences(experiment, kept.nats_BA, kept.unit_B, index, clip=experiment.clip_nats)
+        nats = interval(experiment, found, index, score="nats")
+        found = differences(experiment, kept.brier_BA, kept.unit_B, index, clip=None)
+        brier = interval(experiment, found, index, score="brier")
     is_shared = experiment.design == "paired"  # every arm is scored on every unit
     return ArmResult(
         units=sum(is_shared or unit.arm == arm.name for unit in kept.units),
