@@ -6,7 +6,7 @@ import pytest
 from lob_jax.book.snapshot import CORRECTION_COLUMNS, Corrections
 from lob_jax.events.halts import CLOSED, OPEN, QUOTING
 from lob_jax.events.schema import COLUMNS, Code, Kind
-from lob_jax.serving.experiments.tail import LONGEST, Tail, kept_events
+from lob_jax.serving.experiments.tail import LEAST, LONGEST, Tail, kept_events
 from lob_jax.serving.market.market import LiveMarket
 from lob_jax.serving.requests import History
 from lob_jax.serving.stub import stub_facts
@@ -135,3 +135,4 @@ def test_a_book_that_stays_crossed_is_given_up():
 
 def test_as_many_events_are_kept_as_fill_a_context():
     assert kept_events(stub_facts(slots=5_000)) == 5_000
+    assert kept_events(stub_facts(slots=64)) == LEAST

@@ -1,5 +1,6 @@
 """Outcomes: followed and recorded once, whatever fails in between."""
 
+import dataclasses
 import threading
 
 import numpy as np
@@ -158,7 +159,7 @@ def test_scores_are_bounded_and_never_nan(server, monkeypatch):
     def odd(self, asked):
         found = scored(self, asked)
         nats = (float("nan"), float("-inf"), -1e9, -2.0)
-        return type(found)(nats, found.outside, (float("nan"), 3.0, -1.0, 0.5))
+        return dataclasses.replace(found, nats=nats, brier=(float("nan"), 3.0, -1.0, 0.5))
 
     monkeypatch.setattr(type(server.stubs["one"]), "_score", odd)
     server.outcome(server.session(), "x", events(0, 4))
