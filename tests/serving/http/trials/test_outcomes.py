@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -59,8 +60,14 @@ def test_duplicates_at_the_same_time_are_one(server):
         found.append(server.outcome(session, "x", events(0, 3)).json())
 
     threads = [threading.Thread(target=send, args=(session,)) for session in sessions * 4]
+    server.stubs["one"].held.clear()
     for thread in threads:
         thread.start()
+    limit = time.monotonic() + 30
+    while server.service.rates._bucket("local").open < len(threads):  # all of them are there before one is answered
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    server.stubs["one"].held.set()
     for thread in threads:
         thread.join()
     assert sorted(one["recorded"] for one in found) == ["before"] * 7 + ["now"]
