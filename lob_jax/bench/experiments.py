@@ -20,13 +20,13 @@ from lob_jax.bench.made_scores import NOISES, Made, Own, Shared, own_units, shar
 from lob_jax.bench.surroundings import surroundings
 from lob_jax.serving.experiments.experiment import DESIGNS, Arm, Experiment
 from lob_jax.serving.experiments.statistics.blocks import block_means
-from lob_jax.serving.experiments.statistics.compared import differences, limit, rho
-from lob_jax.serving.experiments.statistics.sequences import bounds, running
+from lob_jax.serving.experiments.statistics.compared import Differences, differences, limit, rho
+from lob_jax.serving.experiments.statistics.sequences import bounds, running, running_by_unit
 
 ARMS = (Arm("control", "a"), Arm("challenger", "b"))
 MARKETS = 8
 LEAST = 30  # observations before a t-test is looked at
-LENGTHS = (100, 500)  # least and most events of a unit in the split design
+LENGTHS = (150, 350)  # least and most events of a unit in the split design
 TESTS = ("sequence", "by_events", "by_blocks")
 NEVER = np.inf
 
@@ -38,7 +38,7 @@ class Size:
     Attributes:
       events: of the paired design, in all.
       unit: mean events of its units.
-      units: of the split design, of 100 to 500 events each.
+      units: of the split design, of 150 to 350 events each.
     """
 
     events: int = 120_000
@@ -52,7 +52,7 @@ class Found:
 
     Attributes:
       sequence: the confidence sequence.
-      by_events: the t-test of events.
+      by_events: the t-test of events; of the split design only where arms are equal.
       by_blocks: the t-test of blocks.
       blocks, units: how many there were when the confidence sequence said so.
       right: whether it named the better arm, if any was.
@@ -81,8 +81,8 @@ def paired(shared: Shared, experiment: Experiment, difference: float) -> Found:
         ends.append((first + experiment.block * np.arange(1, len(found) + 1) - 1) * MARKETS + market + 1)
         units.append(np.full(len(found), unit))
     order = np.argsort(np.concatenate(ends))
-    x = differences(experiment, np.concatenate(means)[order], 1, clip=None)
-    return _watched(experiment, x, np.concatenate(ends)[order], np.concatenate(units)[order], _t_paired(by_event))
+    found = differences(experiment, np.concatenate(means)[order], np.concatenate(units)[order], 1, clip=None)
+    return _watched(experiment, found, np.concatenate(ends)[order], _t_paired(by_event))
 
 
 def split(own: Own, experiment: Experiment, difference: float) -> Found:
@@ -93,26 +93,27 @@ def split(own: Own, experiment: Experiment, difference: float) -> Found:
     place = np.arange(len(means))
     blocks = scores[is_complete, : experiment.block]
     means[place, own.is_challenger[is_complete].astype(int)] = blocks[:, experiment.gap :].mean(axis=1)
-    x = differences(experiment, means, 1, clip=experiment.clip_nats)
+    found = differences(experiment, means, place, 1, clip=experiment.clip_nats)
     ends = ends[is_complete] - own.lengths[is_complete] + experiment.block
     is_there = np.arange(scores.shape[1]) < own.lengths[:, None]
-    by_event = _t_split(scores[is_there], np.repeat(own.is_challenger, own.lengths))
-    return _watched(experiment, x, ends[1:], place[1:], by_event)
+    by_event = _t_split(scores[is_there], np.repeat(own.is_challenger, own.lengths)) if difference == 0 else NEVER
+    return _watched(experiment, found, ends, by_event)
 
 
-def _watched(experiment: Experiment, x: np.ndarray, ends: np.ndarray, units: np.ndarray, by_event: float) -> Found:
+def _watched(experiment: Experiment, found: Differences, ends: np.ndarray, by_event: float) -> Found:
+    """Return when the bounds of a confidence sequence first leave out 0; `ends` is after which events blocks end."""
     low, high = bounds(
-        running(x),
+        running_by_unit(found.x, found.unit),
         rho=rho(experiment, 1, score="nats"),
         alpha=experiment.alpha,
         limit=limit(experiment, score="nats"),
     )
-    first = _first((low > 0) | (high < 0))
-    by_block = _first_t(running(x).mean, running(x).squares, running(x).count)
+    first, plain, ends = _first((low > 0) | (high < 0)), running(found.x), ends[found.block]
+    by_block = _at(ends, _first_t(plain.mean, plain.squares, plain.count))
     if first is None:
-        return Found(NEVER, by_event, _at(ends, by_block), NEVER, NEVER, False)
-    seen = len(np.unique(units[: first + 1]))
-    return Found(float(ends[first]), by_event, _at(ends, by_block), first + 1.0, float(seen), bool(low[first] > 0))
+        return Found(NEVER, by_event, by_block, NEVER, NEVER, False)
+    seen = len(np.unique(found.unit[: first + 1]))
+    return Found(float(ends[first]), by_event, by_block, first + 1.0, float(seen), bool(low[first] > 0))
 
 
 def _first(says_so: np.ndarray) -> int | None:

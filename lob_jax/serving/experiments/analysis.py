@@ -45,10 +45,10 @@ def _arm(experiment: Experiment, kept: Kept, index: int) -> ArmResult:
     arm = experiment.arms[index]
     nats = brier = NOTHING
     if index:
-        x = differences(experiment, kept.nats_BA, index, clip=experiment.clip_nats)
-        nats = interval(experiment, x, index, score="nats")
-        x = differences(experiment, kept.brier_BA, index, clip=None)
-        brier = interval(experiment, x, index, score="brier")
+        found = differences(experiment, kept.nats_BA, kept.unit_B, index, clip=experiment.clip_nats)
+        nats = interval(experiment, found, index, score="nats")
+        found = differences(experiment, kept.brier_BA, kept.unit_B, index, clip=None)
+        brier = interval(experiment, found, index, score="brier")
     is_shared = experiment.design == "paired"  # every arm is scored on every unit
     return ArmResult(
         units=sum(is_shared or unit.arm == arm.name for unit in kept.units),
@@ -110,7 +110,7 @@ def _advice(
 def _known(name: str, arm: ArmResult, *, control: str) -> str:
     """Return in words how a challenger compares with the control."""
     nats = arm.nats
-    if not arm.blocks or np.isinf(nats.low) or np.isinf(nats.high):
+    if not arm.blocks or (np.isinf(nats.low) and np.isinf(nats.high)):
         return f"{name} has {arm.blocks} blocks, too few to say anything"
     figures = f"{nats.mean:+.4f} nats per event, between {nats.low:+.4f} and {nats.high:+.4f}, {arm.blocks} blocks"
     told = {"better": "is better than", "worse": "is worse than", "open": "may be better or worse than"}[arm.verdict]

@@ -16,9 +16,7 @@ def experiment(design="paired", arms=2, weights=None, **changed):
 
 def kept_paired(columns, requests=None, units=3):
     """Return what is kept of a paired experiment, by the differences of nats of its challengers: a list of [B]."""
-    nats = (
-        np.stack([np.zeros(len(columns[0])), *columns], axis=1) if len(columns[0]) else np.zeros((0, len(columns) + 1))
-    )
+    nats = np.stack([np.zeros(len(columns[0])), *columns], axis=1)
     enrolled = tuple(Assignment(f"u{number}", "a", True, 1.0) for number in range(units))
     return Kept(enrolled, np.arange(len(nats)) % units, nats, -nats / 4, requests or {})
 

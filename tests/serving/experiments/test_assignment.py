@@ -37,7 +37,9 @@ def test_golden_vectors_are_what_units_get():
 def test_shares_of_units_are_those_of_the_weights():
     split = experiment("split", 3, [5.0, 3.0, 2.0])
     counts = Counter(assigned(split, f"u{number}", at_s=1000.0).arm for number in range(20_000))
-    assert [abs(counts[name] / 20_000 - share) < 0.015 for name, share in zip("abc", (0.5, 0.3, 0.2))] == [True] * 3
+    assert [abs(counts[name] / 20_000 - share) < 0.015 for name, share in zip("abc", (0.5, 0.3, 0.2), strict=True)] == [
+        True
+    ] * 3
 
 
 def test_whoever_takes_part_stays_and_keeps_the_arm():
@@ -76,4 +78,4 @@ def test_the_chance_is_the_share_of_the_weight(salt, unit, weights):
 
 def test_another_salt_draws_anew():
     arms = [[assigned(experiment("split", salt=salt), f"u{n}", at_s=1e3).arm for n in range(2_000)] for salt in "xy"]
-    assert abs(sum(one == other for one, other in zip(*arms)) / 2_000 - 0.5) < 0.05
+    assert abs(sum(one == other for one, other in zip(*arms, strict=True)) / 2_000 - 0.5) < 0.05

@@ -1,11 +1,13 @@
 """Each challenger compared with the control: one observation after another, and the bounds that they give."""
 
+import dataclasses
+
 import numpy as np
 
 from lob_jax.serving.experiments.buckets import share
 from lob_jax.serving.experiments.experiment import Experiment
 from lob_jax.serving.experiments.results import Interval
-from lob_jax.serving.experiments.statistics.sequences import bounds, rho_for, sums
+from lob_jax.serving.experiments.statistics.sequences import bounds, by_unit, rho_for
 from lob_jax.serving.experiments.statistics.split import observations
 
 MOST_BRIER = 2.0  # of a difference, either way
@@ -15,43 +17,62 @@ DIFFERENCE = {"nats": 0.02, "brier": 0.005}
 SD = {"paired": {"nats": 0.07, "brier": 0.0175}, "split": {"nats": 0.15, "brier": 0.0375}}
 
 
-def differences(experiment: Experiment, scores_BA: np.ndarray, challenger: int, *, clip: float | None) -> np.ndarray:
+@dataclasses.dataclass(frozen=True, eq=False)
+class Differences:
+    """Observations of the difference between a challenger and the control, in the order of blocks.
+
+    Attributes:
+      x: float64 [N].
+      unit: int64 [N], the unit of each.
+      block: int64 [N], the block of each.
+    """
+
+    x: np.ndarray
+    unit: np.ndarray
+    block: np.ndarray
+
+
+def differences(
+    experiment: Experiment, scores_BA: np.ndarray, unit_B: np.ndarray, challenger: int, *, clip: float | None
+) -> Differences:
     """Return the observations of the difference between a challenger and the control.
 
     Args:
       experiment: the experiment.
       scores_BA: float64 [B, A], see `lob_jax.serving.experiments.results.Kept`.
+      unit_B: int64 [B], the unit of each block.
       challenger: the index of its arm.
       clip: see `lob_jax.serving.experiments.statistics.split.observations`; the paired design has clipped before.
 
     Returns:
-      float64 [N]. Blocks on which the challenger has no score are left out.
+      The observations. Blocks on which neither arm, or in the paired design the challenger, has a score give none.
     """
     mine, control = scores_BA[:, challenger], scores_BA[:, 0]
     if experiment.design == "paired":
-        return mine[~np.isnan(mine)]
-    is_mine, has_either = ~np.isnan(mine), ~np.isnan(mine) | ~np.isnan(control)
-    score = np.where(is_mine, mine, control)[has_either]
-    return observations(score, is_mine[has_either], chance=_chance(experiment, challenger), clip=clip)
+        block = np.flatnonzero(~np.isnan(mine))
+        return Differences(mine[block], unit_B[block], block)
+    is_mine = ~np.isnan(mine)
+    block = np.flatnonzero(is_mine | ~np.isnan(control))
+    score = np.where(is_mine, mine, control)[block]
+    x = observations(score, is_mine[block], chance=_chance(experiment, challenger), clip=clip)
+    return Differences(x, unit_B[block[1:]], block[1:])
 
 
-def interval(experiment: Experiment, x: np.ndarray, challenger: int, *, score: str) -> Interval:
+def interval(experiment: Experiment, found: Differences, challenger: int, *, score: str) -> Interval:
     """Return the mean of observations with bounds that hold at all times.
 
     Args:
       experiment: the experiment; its alpha is shared evenly by all challengers.
-      x: see `differences`.
+      found: see `differences`.
       challenger: the index of its arm.
       score: "nats" or "brier".
     """
-    if not len(x):
+    if not len(found.x):
         return Interval(float("nan"), -float("inf"), float("inf"))
     alpha = experiment.alpha / (len(experiment.arms) - 1)
-    found = sums(x)
-    low, high = bounds(
-        found, rho=rho(experiment, challenger, score=score), alpha=alpha, limit=limit(experiment, score=score)
-    )
-    return Interval(float(found.mean), float(low), float(high))
+    known, most = by_unit(found.x, found.unit), limit(experiment, score=score)
+    low, high = bounds(known, rho=rho(experiment, challenger, score=score), alpha=alpha, limit=most)
+    return Interval(float(known.mean), float(low), float(high))
 
 
 def limit(experiment: Experiment, *, score: str) -> float:
