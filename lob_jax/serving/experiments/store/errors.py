@@ -12,7 +12,12 @@ class Conflict(InputError):
 
 
 class Unavailable(Exception):
-    """The database does not answer, or not in time; whatever was asked may be asked again: nothing is counted twice."""
+    """The database does not answer, or not in time; the same may be asked again.
+
+    Whether it was done is unknown if the connection broke at the end. Experiments, units and outcomes are kept
+    once all the same. Sums of requests, which have no names, may have been added twice then, and a decision recorded
+    twice, or refused since it was taken already.
+    """
 
 
 def missing(name: str) -> Missing:

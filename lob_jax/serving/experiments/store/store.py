@@ -36,7 +36,7 @@ class Store:
     """The database of experiments; all methods are safe from any thread and process.
 
     What writes to an experiment holds its row, so that the order of units and of blocks is that in which they were
-    kept, and nothing is counted twice. All methods raise `Unavailable` if the database does not answer: then the same
+    kept, and no event is counted twice. All methods raise `Unavailable` if the database does not answer: then the same
     may be asked again.
     """
 
@@ -161,7 +161,7 @@ class Store:
         return rows.to_recorded(row, outcome.unit, before=before)
 
     def count(self, name: str, requests: Mapping[str, Requests]) -> None:
-        """Add what arms have done with requests.
+        """Add what arms have done with requests; twice, if the connection broke at the end and it is called again.
 
         Raises:
           InputError: an arm is not one of the experiment.

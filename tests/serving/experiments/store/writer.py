@@ -9,6 +9,7 @@ import functools
 import sys
 import time
 
+from lob_jax.errors import InputError
 from lob_jax.serving.experiments.store.errors import Unavailable
 from lob_jax.serving.experiments.store.store import Store
 from tests.serving.experiments.store.made import EXPERIMENT, outcome
@@ -29,16 +30,16 @@ def begin(store):
 
 
 def until_answered(ask):
-    """Ask until the database answers."""
+    """Ask until the database answers; one that starts cannot be opened yet, which is an InputError."""
     while True:
-        with contextlib.suppress(Unavailable):
+        with contextlib.suppress(Unavailable, InputError):
             return ask()
         time.sleep(0.02)
 
 
 def main(url, first, last):
     """Record the outcomes of numbers, and print each number when it is acknowledged."""
-    store = Store(url)
+    store = until_answered(functools.partial(Store, url))
     until_answered(functools.partial(begin, store))
     for number in range(first, last + 1):
         until_answered(functools.partial(store.record, EXPERIMENT, sent(number), at_s=float(number)))
