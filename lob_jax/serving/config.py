@@ -100,6 +100,7 @@ class ServeConfig:
       keys_file: the file of keys; empty for one key that lives as long as the server.
       access_log: whether each request is written to standard error.
       drain_s: seconds for which requests at work may go on after a signal.
+      monitor_share: share of what sessions follow that is scored in the background, for monitoring; 0 for none.
       engine: how the engines work.
       limits: what may be asked.
 
@@ -113,6 +114,7 @@ class ServeConfig:
     keys_file: str
     access_log: bool
     drain_s: float
+    monitor_share: float
     engine: EngineConfig
     limits: Limits
 
@@ -120,6 +122,8 @@ class ServeConfig:
         within = f"0 to {MOST_PORT}"
         _require(0 <= self.port <= MOST_PORT, "port", within, self.port, "8000 is usual; 0 is any that is free")
         _require(self.drain_s >= 0, "drain_s", "0 or more", self.drain_s, "raise it")
+        is_share = 0 <= self.monitor_share <= 1
+        _require(is_share, "monitor_share", "0 to 1", self.monitor_share, "0.1 scores a tenth; 0 switches it off")
         _require(
             bool(self.keys_file) or is_loopback(self.host),
             "host",
@@ -139,12 +143,13 @@ class ServeConfig:
         models(self.bundle)
 
 
+OWN = ("host", "port", "keys_file", "access_log", "drain_s", "monitor_share")  # keys that are of no part
 KEYS = {"sessions_per_owner": "sessions_per_key"}  # keys of the section that differ from the names of fields
 
 
 def serve_config(section: Mapping[str, Any]) -> ServeConfig:
     """Return the settings of the section `serve`."""
-    own: dict[str, Any] = {name: section[name] for name in ("host", "port", "keys_file", "access_log", "drain_s")}
+    own: dict[str, Any] = {name: section[name] for name in OWN}
     parts = {"engine": _part(section, EngineConfig), "limits": _part(section, Limits)}
     return ServeConfig(bundle=tuple(section["bundle"]), **own, **parts)
 

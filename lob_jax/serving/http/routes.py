@@ -13,10 +13,10 @@ from starlette.responses import Response
 from lob_jax.serving import requests
 from lob_jax.serving.http import schemas, translate
 from lob_jax.serving.http.answers import EventStream, last_of
-from lob_jax.serving.http.metrics import CONTENT_TYPE
 from lob_jax.serving.http.problems import KINDS, Problem, problem_of
-from lob_jax.serving.http.service import Service, exchange_of, log
+from lob_jax.serving.http.service import Service, exchange_of, failed
 from lob_jax.serving.http.translate import Asked, Terms
+from lob_jax.serving.monitoring.metrics import CONTENT_TYPE
 from lob_jax.serving.records import path_json
 from lob_jax.serving.requests import Finished, PathEvent
 from lob_jax.serving.units import Units
@@ -200,5 +200,5 @@ def told(error: Exception, request_id: str, asked: Asked | None = None) -> dict[
     """Return the body of the problem of an error, for an answer that has begun; write down one that is not foreseen."""
     problem = problem_of(error, locate=asked.locate if asked else None)
     if problem.name == "failed":
-        log.error("request %s has failed", request_id, exc_info=error)
+        failed(error, request_id)
     return problem.body(request_id)
