@@ -235,6 +235,8 @@ def get_config() -> ml_collections.ConfigDict:
     serve.port = 8000  # port to listen at; 0 for any that is free
     serve.keys_file = ""  # clients' keys, see python -m lob_jax.serving.http.keys; empty for one key per start
     serve.access_log = True  # a line of JSON for each request, on standard error
+    serve.database = ""  # of experiments: sqlite:///FILE or postgresql://USER@HOST/NAME; empty for no experiments
+    serve.operators = ()  # names of keys that may create experiments and decide about them over HTTP, by commas
     serve.drain_s = 30.0  # seconds for which requests at work may go on after a signal
     serve.monitor_share = 0.1  # share of what sessions follow that is scored for monitoring; 0 for none
     serve.precision = ""  # of a bundle's weights: float32 | int8 | int8_blocks | int4; empty for the card's choice
@@ -264,6 +266,13 @@ def get_config() -> ml_collections.ConfigDict:
     serve.keep_alive_s = 30.0  # seconds after which a connection without a request is closed
     serve.stall_s = 60.0  # seconds after which a stream is given up whose reader takes nothing
     serve.quiet_s = 15.0  # seconds after which a stream that has nothing to say sends a comment
+
+    config.experiments = experiments = ml_collections.ConfigDict()
+    experiments.name = ""  # the experiment that is shown, with the database at serve.database; empty for a list of all
+    experiments.create = ""  # file of JSON with an experiment to create
+    experiments.decision = ""  # to record of it: promote | keep | stop | resume
+    experiments.arm = ""  # the arm that is promoted or resumed
+    experiments.because = ""  # the reason of the decision, which needs one
 
     config.score = score = ml_collections.ConfigDict()
     score.real = ""  # folder of real sequences in LOB-Bench's layout (data_real), or LOBSTER days

@@ -27,6 +27,7 @@ MODES = {
     "prune": "cut heads and feed-forward columns out of the best model of a run, into a new run",
     "export": "write the best checkpoint of a run as a bundle, which runs without JAX",
     "serve": "answer requests over HTTP, with bundles (--config.serve.bundle) or the best checkpoint of a run",
+    "experiments": "show, create and decide experiments with models that are served: --config.serve.database",
     "sweep": "prepare if necessary, and search hyperparameters",
     "find_lr": "prepare if necessary, and suggest a learning rate",
     "overfit": "prepare if necessary, and check that a single batch can be learned",
@@ -40,8 +41,8 @@ MODES = {
 }
 COMPARE = "compare"  # the mode whose arguments without a flag are folders of runs
 UNCONFIGURED = ("configs",)  # modes that need no configuration
-OF_FOLDERS = ("score", COMPARE, "report", "serve")  # modes that take the configuration of base unless one is given
-# Modes that read only the records of the run.
+# Modes that take the configuration of base unless one is given.
+OF_FOLDERS = ("score", COMPARE, "report", "serve", "experiments")
 # Modes that read only the records of the run.
 FROM_RECORDS = ("evaluate", "audit", "generate", "prune", "export", "report", "serve")
 FLAGS = {

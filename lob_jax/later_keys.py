@@ -10,7 +10,7 @@ from lob_jax.errors import InputError
 
 FIRST = "0.1.0"  # the version of stored data without a version number
 VERSION = "version"  # the key of the version number in stored data
-UNTOLD = ("serve.",)  # keys that say how a run is used, and nothing of what it is
+UNTOLD = ("serve.", "experiments.")  # keys that say how a run is used, and nothing of what it is
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +99,10 @@ LATER: tuple[LaterKey, ...] = (
     LaterKey("serve.header_s", 10.0, since="0.2.0"),
     LaterKey("serve.header_bytes", 1 << 16, since="0.2.0"),
     LaterKey("serve.quiet_s", 15.0, since="0.2.0"),
+    LaterKey("serve.database", "", since="0.2.0"),
+    LaterKey("serve.operators", [], since="0.2.0"),
+    LaterKey("experiments.name", "", since="0.2.0", also=("experiments.create", "experiments.decision")),
+    LaterKey("experiments.arm", "", since="0.2.0", also=("experiments.because",)),
 )
 
 

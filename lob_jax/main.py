@@ -21,13 +21,14 @@ from lob_jax.console import console, errors
 from lob_jax.errors import InputError, TrainingError
 from lob_jax.failures import divert_traces, of_memory, of_system, unforeseen
 from lob_jax.serving.config import serve_config
+from lob_jax.serving.experiments.config import experiments_config
 from lob_jax.signals import EndsInOrder
 
 COMPILATION_CACHE = "~/.cache/lob_jax/xla"
 EXIT_INPUT = 2  # exit status after invalid input
 EXIT_TRAINING = 1  # after a run that started and could not continue
 EXIT_FAULT = 70  # after a bug of the program: EX_SOFTWARE of sysexits.h
-WRITES_NOTHING = ("summary", "configs", "show_config", "serve")
+WRITES_NOTHING = ("summary", "configs", "show_config", "serve", "experiments")
 
 
 def checked(argv: Sequence[str]) -> Command:
@@ -41,7 +42,8 @@ def checked(argv: Sequence[str]) -> Command:
     if command.mode in UNCONFIGURED:
         return command
     serve_config(command.config.serve)
-    if _serves_bundles(command):
+    experiments_config(command.config.experiments)
+    if _needs_no_run(command):
         return command
     from lob_jax.config import validation  # imports JAX, which takes seconds: a wrong flag is reported before
 
@@ -51,9 +53,9 @@ def checked(argv: Sequence[str]) -> Command:
     return command
 
 
-def _serves_bundles(command: Command) -> bool:
-    """Return whether a command serves bundles, which needs no JAX, none of its memory, and no run's folder."""
-    return command.mode == "serve" and bool(command.config.serve.bundle)
+def _needs_no_run(command: Command) -> bool:
+    """Return whether a command is about bundles or experiments: it needs no JAX, and no run's folder."""
+    return command.mode == "experiments" or (command.mode == "serve" and bool(command.config.serve.bundle))
 
 
 def _check_processes(command: Command) -> None:
@@ -160,7 +162,7 @@ def main(command: Command) -> int | None:
     divert_traces(sys.argv, command.workdir)
     logging.use_absl_handler()
     logging.set_verbosity(logging.FATAL)  # libraries warn about intended use, and log what they also raise
-    if command.mode not in UNCONFIGURED and not _serves_bundles(command):
+    if command.mode not in UNCONFIGURED and not _needs_no_run(command):
         _use_compilation_cache()
     if command.mode == "generate":
         _use_cores()

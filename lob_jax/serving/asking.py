@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any, Generic, Self, TypeVar
+from urllib.parse import quote
 
 from lob_jax.serving.calls import Answer, Call, Record, given, new_affinity, session_path
 
@@ -75,6 +76,14 @@ class Asker(Asking[A, F]):
         """Ask which models there are."""
         return self._ask(Call("GET", "/v1/models"))
 
+    def experiments(self) -> A:
+        """Ask which experiments there are, and how they stand."""
+        return self._ask(Call("GET", "/v1/experiments"))
+
+    def experiment(self, name: str) -> A:
+        """Ask how an experiment stands, what may be concluded from it now, and what was decided."""
+        return self._ask(Call("GET", f"/v1/experiments/{quote(name, safe='')}"))
+
 
 class Following(Asking[A, F]):
     """A session: the server follows a market, event by event."""
@@ -103,6 +112,18 @@ class Following(Asking[A, F]):
         """Let the session follow more events, all of them or none."""
         body = {"events": list(events), **given(**fields)}
         return self._ask(Call("POST", session_path(self.id, "/events"), body, self.affinity, again=False))
+
+    def outcome(self, outcome: str, events: Sequence[Record]) -> A:
+        """Let a session of an experiment follow events that were realised, and be scored on them, all or none.
+
+        It may be sent again after any failure, in a new session as well: it is recorded once.
+
+        Args:
+          outcome: your name of it.
+          events: the events.
+        """
+        body = {"session": self.id, "outcome": outcome, "events": list(events)}
+        return self._ask(Call("POST", "/v1/outcomes", body, self.affinity))
 
     def state(self) -> A:
         """Ask how the session stands."""

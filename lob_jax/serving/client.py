@@ -67,7 +67,10 @@ class Client(Asker[Answer, Iterator[Answer]]):
         self._http.close()
 
     def session(self, opening: Record, events: Sequence[Record] = (), **fields: Any) -> "Session":
-        """Return a session that begins with a starting book; entering it opens it, leaving it closes it."""
+        """Return a session that begins with a starting book; entering it opens it, leaving it closes it.
+
+        Further fields are model, or experiment and unit, and deadline_s.
+        """
         return Session(self, history(opening, events), fields)
 
     def _send(self, call: Call, *, stream: bool = False) -> httpx.Response:
@@ -133,7 +136,10 @@ class AsyncClient(Asker[Awaitable[Answer], AsyncIterator[Answer]]):
         await self._http.aclose()
 
     def session(self, opening: Record, events: Sequence[Record] = (), **fields: Any) -> "AsyncSession":
-        """Return a session that begins with a starting book; entering it opens it, leaving it closes it."""
+        """Return a session that begins with a starting book; entering it opens it, leaving it closes it.
+
+        Further fields are model, or experiment and unit, and deadline_s.
+        """
         return AsyncSession(self, history(opening, events), fields)
 
     async def _send(self, call: Call, *, stream: bool = False) -> httpx.Response:

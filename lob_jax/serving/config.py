@@ -99,6 +99,8 @@ class ServeConfig:
       port: the port; 0 for any that is free.
       keys_file: the file of keys; empty for one key that lives as long as the server.
       access_log: whether each request is written to standard error.
+      database: the URL of the database of experiments, without a password; empty for no experiments.
+      operators: the names of keys that may create experiments and decide about them over HTTP.
       drain_s: seconds for which requests at work may go on after a signal.
       monitor_share: share of what sessions follow that is scored in the background, for monitoring; 0 for none.
       engine: how the engines work.
@@ -113,6 +115,8 @@ class ServeConfig:
     port: int
     keys_file: str
     access_log: bool
+    database: str
+    operators: tuple[str, ...]
     drain_s: float
     monitor_share: float
     engine: EngineConfig
@@ -131,6 +135,11 @@ class ServeConfig:
             self.host,
             "make a file of keys: python -m lob_jax.serving.http.keys add --file FILE NAME",
         )
+        _check_database(self.database)
+        for name in self.operators:
+            _require(
+                bool(NAME.fullmatch(name)), "operators", "names of keys, by commas", name, "name a key of the file"
+            )
         precision = self.engine.precision
         choices = (*PRECISIONS, "")
         _require(precision in choices, "precision", " | ".join(PRECISIONS), precision, "empty takes the card's choice")
@@ -143,15 +152,16 @@ class ServeConfig:
         models(self.bundle)
 
 
-OWN = ("host", "port", "keys_file", "access_log", "drain_s", "monitor_share")  # keys that are of no part
 KEYS = {"sessions_per_owner": "sessions_per_key"}  # keys of the section that differ from the names of fields
+OWN = ("host", "port", "keys_file", "access_log", "database", "drain_s", "monitor_share")  # keys that are in no part
 
 
 def serve_config(section: Mapping[str, Any]) -> ServeConfig:
     """Return the settings of the section `serve`."""
     own: dict[str, Any] = {name: section[name] for name in OWN}
     parts = {"engine": _part(section, EngineConfig), "limits": _part(section, Limits)}
-    return ServeConfig(bundle=tuple(section["bundle"]), **own, **parts)
+    lists: dict[str, Any] = {name: tuple(section[name]) for name in ("bundle", "operators")}
+    return ServeConfig(**lists, **own, **parts)
 
 
 def _part(section: Mapping[str, Any], of: Any) -> Any:
@@ -178,6 +188,19 @@ def models(bundles: Sequence[str]) -> dict[str, pathlib.Path]:
         _require(name not in found, "bundle", "names that differ", f"{name}, twice", "name them: name=folder")
         found[name] = folder
     return found
+
+
+def _check_database(url: str) -> None:
+    """Check that the URL of a database has no password: command lines and configurations are seen and stored."""
+    scheme, _, rest = url.partition("://")
+    secret = not scheme.startswith("sqlite") and (":" in rest.rpartition("@")[0] or "password=" in rest)
+    _require(
+        not secret,
+        "database",
+        "a URL without a password, such as postgresql://USER@HOST/NAME",
+        "a URL with one, not shown here",
+        "leave it out, and set PGPASSWORD in the environment, or write it into ~/.pgpass",
+    )
 
 
 def is_loopback(host: str) -> bool:

@@ -20,6 +20,7 @@ STAGES = {
     "generate": "lob_jax.stages.generate",
     "export": "lob_jax.stages.export",
     "serve": "lob_jax.stages.serve",
+    "experiments": "lob_jax.stages.experiments",
     "prune": "lob_jax.stages.model",
     "sweep": "lob_jax.stages.sweep",
     "find_lr": "lob_jax.stages.probe",

@@ -11,6 +11,7 @@ from lob_jax.errors import InputError
 from lob_jax.serving.config import ServeConfig, models, serve_config
 
 if TYPE_CHECKING:
+    from lob_jax.serving.experiments.running import Experiments
     from lob_jax.serving.requests import Server
 
 BUNDLES, RUNS = "lob_jax.serving.engine.open", "lob_jax.serving.engine.checkpoint"  # where models are opened
@@ -32,6 +33,7 @@ def serve(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     except ImportError as error:
         raise without_packages(error) from error
     keys, own_key = keys_of(settings)
+    experiments = opened_experiments(settings.database) if settings.database else None
     with waiting("opening and warming the models", usually=USUALLY):
         servers = opened(config, workdir, settings, opener)
     for name, server in servers.items():
@@ -39,7 +41,23 @@ def serve(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
         console.print(f"{name}: {facts.instrument.symbol}, {facts.parameters:,} parameters, {facts.precision}")
     if own_key:
         errors.print(f"key of this server, until it ends: {own_key}", soft_wrap=True, highlight=False)
-    run_server(servers, settings, keys=keys, on_listening=lambda url: console.print(f"listening at {url}"))
+    tell = lambda url: console.print(f"listening at {url}")  # noqa: E731
+    run_server(servers, settings, keys=keys, on_listening=tell, experiments=experiments)
+
+
+def opened_experiments(database: str) -> "Experiments":
+    """Return the experiments of a database.
+
+    Raises:
+      InputError: packages of the extra [experiments] are not installed, or the database cannot be opened.
+    """
+    try:
+        from lob_jax.serving.experiments.analysis import analysed
+        from lob_jax.serving.experiments.running import Experiments
+        from lob_jax.serving.experiments.store.store import Store
+    except ImportError as error:
+        raise without_packages(error, "experiments") from error
+    return Experiments(Store(database), analysed)
 
 
 def opened(
@@ -57,12 +75,12 @@ def opened(
     return {name: opener.open_run(trained_run(config, workdir), name=name, settings=settings.engine)}
 
 
-def without_packages(error: ImportError) -> InputError:
-    """Return the error for an installation that cannot serve."""
+def without_packages(error: ImportError, extra: str = "serve") -> InputError:
+    """Return the error for an installation without an extra that serving needs."""
     return InputError(
         "serving needs packages that are not installed",
         where="--mode=serve",
-        expected="an installation with the extra [serve]",
+        expected=f"an installation with the extra [{extra}]",
         was=error,
-        remedy='pip install -e ".[serve]"',
+        remedy=f'pip install -e ".[{extra}]"',
     )

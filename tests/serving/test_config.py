@@ -12,7 +12,7 @@ from tests.serving.settings import settings
 
 
 def test_every_key_of_the_section_is_a_setting():
-    own = {"bundle", "host", "port", "keys_file", "access_log", "drain_s", "monitor_share"}
+    own = {"bundle", "host", "port", "keys_file", "access_log", "database", "operators", "drain_s", "monitor_share"}
     fields = {field.name for of in (EngineConfig, Limits) for field in dataclasses.fields(of)}
     assert {*base.get_config().serve} == own | fields - {"sessions_per_owner"} | {"sessions_per_key"}
     assert settings(sessions_per_key=3).engine.sessions_per_owner == 3
@@ -52,6 +52,28 @@ def test_other_machines_are_served_with_keys_only():
     assert [is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "::", "10.0.0.1", "")] == (
         [True] * 3 + [False] * 4
     )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:secret@host/name",
+        "postgresql+psycopg://me:se/cr@et@host:5432/name",
+        "postgresql://host/name?password=secret",
+        "postgresql://host/name?user=me&sslpassword=secret",
+    ],
+)
+def test_a_password_in_the_address_of_the_database_is_refused_and_not_shown(url):
+    with pytest.raises(InputError, match="PGPASSWORD") as caught:
+        settings(database=url)
+    assert caught.value.where == "config.serve.database" and "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "sqlite:///a:b@c.db", "postgresql://me@host:5432/name", "postgresql:///name?host=/run/postgresql"]
+)
+def test_addresses_of_databases_without_a_password_are_taken(url):
+    assert settings(database=url).database == url
 
 
 def test_a_model_is_named_after_its_run():

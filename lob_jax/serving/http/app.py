@@ -1,7 +1,7 @@
 """The application: routes, and their description."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -51,7 +51,13 @@ class Route:
 
 
 class Api(FastAPI):
-    """FastAPI without handlers of errors of its own: all errors come to the gate."""
+    """FastAPI without handlers of errors of its own: all errors come to the gate.
+
+    Attributes:
+      bodies: requests and responses of routes that not every server has.
+    """
+
+    bodies: Sequence[type[BaseModel]] = ()
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return the application inside the gate."""
@@ -61,16 +67,17 @@ class Api(FastAPI):
         """Return the description of the API."""
         if self.openapi_schema is None:
             found = get_openapi(title=self.title, version=self.version, description=ABOUT, routes=self.routes)
-            self.openapi_schema = described.complete(found)
+            self.openapi_schema = described.complete(found, self.bodies)
         return self.openapi_schema
 
 
-def build_app(service: Service, *, access: WriteLine | None = None) -> ASGIApp:
+def build_app(service: Service, *, access: WriteLine | None = None, more: Sequence[Route] = ()) -> ASGIApp:
     """Return the application of a service.
 
     Args:
       service: engines, keys and limits.
       access: writes a line of JSON for each request; None for no log.
+      more: routes that not every server has.
     """
     api = Api(
         title="lob_jax",
@@ -80,7 +87,8 @@ def build_app(service: Service, *, access: WriteLine | None = None) -> ASGIApp:
         openapi_url=None,
         redirect_slashes=False,
     )
-    for route in (*_of_markets(Routes(service)), *_of_models(Routes(service), Inference(service))):
+    api.bodies = [body for route in more for body in (route.takes, route.returns) if body is not None]
+    for route in (*_of_markets(Routes(service)), *_of_models(Routes(service), Inference(service)), *more):
         _add(api, route)
     api.add_api_websocket_route("/v1/sessions/{session_id}/live", Live(service).live)
 

@@ -1,5 +1,6 @@
 """The description of the API (OpenAPI 3.1): what each route takes and returns, and who may call it."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -39,6 +40,9 @@ class SessionState(Told):
     closed: Closed
     tokens: int
     seconds_left: float | None
+    experiment: str | None = Field(None, description="of a session that was opened now as a unit; else left out")
+    unit: str | None = Field(None, description="likewise")
+    arm: str | None = Field(None, description="likewise: the arm that answers")
 
 
 Seconds = dict[str, float | None]
@@ -308,9 +312,9 @@ RESPONSES: tuple[type[BaseModel], ...] = (
 )
 
 
-def components() -> dict[str, Any]:
-    """Return the schemas of all requests and responses, by name."""
-    models: list[Any] = [(model, "validation") for model in (*REQUESTS, *RESPONSES)]
+def components(more: Iterable[type[BaseModel]] = ()) -> dict[str, Any]:
+    """Return the schemas of all requests and responses, and of more of them, by name."""
+    models: list[Any] = [(model, "validation") for model in (*REQUESTS, *RESPONSES, *more)]
     return models_json_schema(models, ref_template=f"{AT}{{model}}")[1]["$defs"]
 
 
@@ -340,8 +344,13 @@ def responses(of: type[BaseModel] | None, *, status: int, streams: bool = False)
     }
 
 
-def complete(description: dict[str, Any]) -> dict[str, Any]:
-    """Return a description with the schemas of bodies and the security scheme, which holds unless a route says so."""
+def complete(description: dict[str, Any], more: Iterable[type[BaseModel]] = ()) -> dict[str, Any]:
+    """Return a description with the schemas of bodies and the security scheme, which holds unless a route says so.
+
+    Args:
+      description: of the routes.
+      more: requests and responses of routes that not every server has.
+    """
     scheme = {"type": "http", "scheme": "bearer", "description": "a key of the server's file of keys"}
-    kept = {"schemas": components(), "securitySchemes": {KEY: scheme}}
+    kept = {"schemas": components(more), "securitySchemes": {KEY: scheme}}
     return {**description, "components": kept, "security": [{KEY: []}]}

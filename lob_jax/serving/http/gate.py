@@ -56,7 +56,7 @@ class Gate:
             pass
         except Exception as error:  # the only handler of what no route has foreseen
             problem = problem_of(error)
-            self._service.metrics.problem(problem.name)
+            exchange.problem = problem.name
             if problem.name == "failed":
                 failed(error, exchange.request_id)
             if not exchange.status:
@@ -83,6 +83,10 @@ class Gate:
         method = scope.get("method", "WEBSOCKET")
         seconds, status = time.monotonic() - exchange.began, exchange.status or GONE
         self._service.metrics.ended(route=route, method=method, status=status, seconds=seconds)
+        if exchange.problem:
+            self._service.metrics.problem(exchange.problem)
+        if exchange.status:  # a client that has left says nothing of the model
+            self._service.note(exchange, seconds=seconds)
         if self._access is not None:
             told: dict[str, Any] = {"method": method, "route": route, "status": status, "seconds": seconds}
             self._access(request_line(**told, request_id=exchange.request_id, key=exchange.owner))

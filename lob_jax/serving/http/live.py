@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import json
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -16,7 +17,7 @@ from lob_jax.serving.http.answers import last_of, nothing
 from lob_jax.serving.http.bodies import Gone, parse_json
 from lob_jax.serving.http.problems import Problem, problem_of
 from lob_jax.serving.http.routes import MANY, told
-from lob_jax.serving.http.service import LARGE, Service, exchange_of
+from lob_jax.serving.http.service import LARGE, Exchange, Service, exchange_of
 from lob_jax.serving.http.translate import Asked, Terms
 from lob_jax.serving.records import path_json
 from lob_jax.serving.requests import PathEvent
@@ -90,6 +91,7 @@ class Conversation:
     async def _message(self, text: str | None) -> schemas.LiveMessage:
         """Return a message; raise Problem for one that is none."""
         self._service.rates.spend(self._exchange.owner)
+        self._service.of_session(self._session)
         if text is None:
             raise Problem("media-type", "messages are JSON text")
         parse = functools.partial(parse_json, text, depth=self._service.limits.json_depth)
@@ -126,22 +128,30 @@ class Conversation:
         return task
 
     async def _done(self, work: Work, message: schemas.LiveMessage, *, after: asyncio.Task[None] | None) -> None:
+        exchange = Exchange(self._exchange.request_id, self._exchange.owner, session=self._session, hurried=True)
         try:
             if after is not None:
                 await asyncio.wait({after})
+            exchange.began = time.monotonic()
             await work(message)
         except Gone:
             return
         except Exception as error:
+            exchange.problem = problem_of(error).name
             with contextlib.suppress(Gone):
                 await self._send_problem(error, message)
+        self._service.note(exchange, seconds=time.monotonic() - exchange.began)
 
     async def _feed(self, message: schemas.LiveMessage) -> None:
         asked = schemas.FeedAsked(events=message.events or [])
         build = functools.partial(translate.feed, asked, self._terms, session=self._session)
         fed = build() if len(asked.events) < MANY else await asyncio.to_thread(build)
         try:
-            last = last_of(await self._items(fed))
+            trials = self._service.trials
+            if trials is not None and trials.follows(self._session):
+                last = await trials.fed(self._session, fed)
+            else:
+                last = last_of(await self._items(fed))
         except ValueError as error:
             await self._send_problem(error, message, fed)
             return
@@ -194,7 +204,7 @@ class Conversation:
     async def _send_problem(
         self, error: Exception, message: schemas.LiveMessage | None, asked: Asked | None = None
     ) -> None:
-        body = told(error, self._exchange.request_id, asked)
+        body = told(error, self._exchange, asked)
         await self._write(json.dumps({"id": message.id if message else body.pop("id", None), "problem": body}))
 
     async def _write(self, text: str) -> None:

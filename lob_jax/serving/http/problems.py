@@ -36,12 +36,15 @@ class Kind:
 KINDS = {
     "invalid-json": Kind(400, "The body is not acceptable JSON", "Send UTF-8 JSON without NaN or repeated keys."),
     "unauthorized": Kind(401, "A key is needed", "Send Authorization: Bearer KEY with a key that is valid."),
+    "forbidden": Kind(403, "This key may not do that", "Ask an operator of the server."),
     "not-found": Kind(404, "There is nothing at this address", "GET /openapi.json lists the routes."),
     "unknown-model": Kind(404, "There is no such model", "GET /v1/models lists the models."),
     "unknown-session": Kind(404, "There is no such session", "It may have ended; open another one."),
+    "unknown-experiment": Kind(404, "There is no such experiment", "GET /v1/experiments lists the experiments."),
     "method-not-allowed": Kind(405, "This address has no such method", "GET /openapi.json lists the methods."),
     "body-timeout": Kind(408, "The body did not arrive in time", "Send it faster, or in smaller requests."),
     "invalid-event": Kind(409, "An event contradicts the book", "Correct that event; nothing was applied."),
+    "conflict": Kind(409, "The request contradicts what is kept", "Choose another name, or send the same again."),
     "too-large": Kind(413, "The body is too large", "Send less at once."),
     "media-type": Kind(415, "The body has to be JSON", "Send Content-Type: application/json."),
     "invalid-request": Kind(422, "The request is invalid", "Each error names its place in the body."),
@@ -50,6 +53,7 @@ KINDS = {
     "failed": Kind(500, "The server has failed", "Report the request id."),
     "leaving": Kind(503, "The server is about to end", "Try another server, or later."),
     "refused": Kind(503, "The request was not taken", "Try later."),
+    "unavailable": Kind(503, "What the request needs does not answer", "Send it again when Retry-After says."),
     "late": Kind(504, "The deadline has passed", "Ask for less, or allow more time."),
 }
 

@@ -5,7 +5,7 @@ import contextlib
 import functools
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import Request
 from starlette.responses import Response
@@ -13,13 +13,16 @@ from starlette.responses import Response
 from lob_jax.serving import requests
 from lob_jax.serving.http import schemas, translate
 from lob_jax.serving.http.answers import EventStream, last_of
-from lob_jax.serving.http.problems import KINDS, Problem, problem_of
-from lob_jax.serving.http.service import Service, exchange_of, failed
+from lob_jax.serving.http.problems import KINDS, Problem, invalid, problem_of
+from lob_jax.serving.http.service import Exchange, Service, exchange_of, failed
 from lob_jax.serving.http.translate import Asked, Terms
 from lob_jax.serving.monitoring.metrics import CONTENT_TYPE
-from lob_jax.serving.records import path_json
+from lob_jax.serving.records import Fault, path_json
 from lob_jax.serving.requests import Finished, PathEvent
 from lob_jax.serving.units import Units
+
+if TYPE_CHECKING:
+    from lob_jax.serving.http.trials.trials import Place
 
 MANY = 1000  # items that are written in another thread, so that other requests have their turn
 
@@ -48,7 +51,14 @@ class Routes:
             name = self.service.of_session(session, asked.model) if session else self.service.named(asked.model)
             return name, build(asked, self.service.terms(name, owner)), asked
 
-        return await self.service.read(request, read)
+        name, asked, given = await self.service.read(request, read)
+        self._about(request, getattr(given, "session", None) or "", asked)
+        return name, asked, given
+
+    def _about(self, request: Request, session: str, asked: Asked) -> None:
+        """Note which session a request is about."""
+        exchange = exchange_of(request.scope)
+        exchange.session, exchange.hurried = session, asked.deadline_s is not None
 
     async def _finished(self, request: Request, name: str, asked: Asked) -> Finished:
         """Return the last item of an answer; an event at fault is named by its place in the body."""
@@ -101,7 +111,7 @@ class Routes:
             held=held,
             text=lambda event: path_json(event, terms.units),
             done=done,
-            problem=lambda error: told(error, exchange.request_id, asked),
+            problem=lambda error: told(error, exchange, asked),
             limits=service.limits,
             first=service.metrics.first_event,
         )
@@ -121,11 +131,31 @@ class Routes:
         return json_response({**found, "seconds": translate.seconds_json(last.seconds)})
 
     async def open_session(self, request: Request) -> Response:
-        """Begin to follow a market."""
-        name, asked, _ = await self._asked(request, schemas.SessionAsked, translate.open_session)
+        """Begin to follow a market, with a model or as a unit of an experiment."""
+        given = await self.service.read(request, lambda plain: schemas.validated(schemas.SessionAsked, plain))
+        place = await self._place(given)
+        name = self.service.named(given.model) if place is None else place.arm.model
+        terms = self._terms(request, name)
+        build = functools.partial(translate.open_session, given, terms)
+        asked = build() if len(given.history.events) < MANY else await asyncio.to_thread(build)
         last = await self._finished(request, name, asked)
-        state = translate.state_json(last.result, self._terms(request, name))
+        state = translate.state_json(last.result, terms)
+        if place is not None and self.service.trials is not None:
+            state |= self.service.trials.opened(place, last.result, asked.request.history, owner=terms.owner)
+            self._about(request, state["session"], asked)
         return json_response(state, status=201, headers={"Location": f"/v1/sessions/{state['session']}"})
+
+    async def _place(self, given: schemas.SessionAsked) -> "Place | None":
+        """Return what an experiment assigns to a session; None if it names none."""
+        if given.experiment is None and given.unit is None:
+            return None
+        if given.experiment is None or given.model is not None:
+            was = "a unit without an experiment" if given.experiment is None else "experiment and model"
+            fault = Fault("", "either model, or experiment and a unit", was)
+            raise invalid([fault], detail="the request has to name one model")
+        if self.service.trials is None:
+            raise Problem("unknown-experiment", "this server has no experiments", pointer="/experiment")
+        return await self.service.trials.place(given.experiment, given.unit)
 
     async def look(self, request: Request, session_id: str) -> Response:
         """Return how a session stands."""
@@ -139,6 +169,7 @@ class Routes:
         name = self.service.of_session(session_id)
         terms = self._terms(request, name)
         asked = Asked(of(translate.in_session(session_id, terms)))
+        self._about(request, session_id, asked)
         last = await self._finished(request, name, asked)
         return json_response(translate.state_json(last.result, terms))
 
@@ -151,8 +182,20 @@ class Routes:
             return translate.feed(schemas.validated(schemas.FeedAsked, plain), terms, session=session_id)
 
         asked = await self.service.read(request, read)
-        last = await self._finished(request, name, asked)
+        self._about(request, session_id, asked)
+        last = await self._fed(request, name, asked, session=session_id)
         return json_response(translate.state_json(last.result, terms))
+
+    async def _fed(self, request: Request, name: str, asked: Asked, *, session: str) -> Finished:
+        """Return the state of a session that has followed events; one of an experiment does so to the end."""
+        trials = self.service.trials
+        if trials is None or not trials.follows(session):
+            return await self._finished(request, name, asked)
+        try:
+            async with self.service.rates.opened(exchange_of(request.scope).owner):
+                return await trials.fed(session, asked)
+        except ValueError as error:
+            raise problem_of(error, locate=asked.locate) from error
 
     async def models(self) -> Response:
         """List the models."""
@@ -196,9 +239,10 @@ def whole(head: dict[str, Any], items: Sequence[requests.Item], *, paths: int, u
     return f'{json.dumps(head, separators=(",", ":"))[:-1]},"paths":[{",".join(told)}]}}'.encode()
 
 
-def told(error: Exception, request_id: str, asked: Asked | None = None) -> dict[str, Any]:
+def told(error: Exception, exchange: Exchange, asked: Asked | None = None) -> dict[str, Any]:
     """Return the body of the problem of an error, for an answer that has begun; write down one that is not foreseen."""
     problem = problem_of(error, locate=asked.locate if asked else None)
+    exchange.problem = problem.name
     if problem.name == "failed":
-        failed(error, request_id)
-    return problem.body(request_id)
+        failed(error, exchange.request_id)
+    return problem.body(exchange.request_id)

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar
 
 import pydantic
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from lob_jax.serving.http.problems import Problem, invalid
 from lob_jax.serving.records import Fault, shown
@@ -22,7 +22,15 @@ def _real(value: Any) -> Any:
     return float(value) if isinstance(value, Decimal) else value
 
 
+def printable(text: str) -> str:
+    """Return a text; raise ValueError for one that holds what cannot be printed."""
+    if not text.isprintable():
+        raise ValueError("only printable characters")
+    return text
+
+
 Real = Annotated[float, BeforeValidator(_real)]
+Printable = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(printable)]
 Quantity = int | Real | Annotated[str, Field(pattern=NUMBER_TEXT)]
 Time = Annotated[str, Field(description=TIME_FORMAT)] | int
 Side = Literal["bid", "ask"]
@@ -188,9 +196,11 @@ class ScoreAsked(Asked):
 
 
 class SessionAsked(Asked):
-    """Open a session."""
+    """Open a session, with a model, or as a unit of an experiment, which assigns the model."""
 
     history: History
+    experiment: str | None = Field(None, description="the name of an experiment, in place of `model`")
+    unit: Printable | None = Field(None, description="who or what is assigned; left out: a random one")
 
 
 class FeedAsked(Timed):

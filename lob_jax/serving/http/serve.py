@@ -6,7 +6,8 @@ import pathlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import uvicorn
 import uvloop
@@ -15,12 +16,15 @@ from starlette.types import ASGIApp
 from lob_jax.errors import InputError
 from lob_jax.serving.config import Limits, ServeConfig
 from lob_jax.serving.connections import SEND_BYTES, Guarded, GuardedSocket
-from lob_jax.serving.http.app import build_app
+from lob_jax.serving.http.app import Route, build_app
 from lob_jax.serving.http.keys import Keys, KeysFile, OneKey
 from lob_jax.serving.http.service import Service, log
 from lob_jax.serving.monitoring.lines import Lines, write_line
 from lob_jax.serving.requests import Server
 from lob_jax.signals import listening
+
+if TYPE_CHECKING:
+    from lob_jax.serving.experiments.running import Experiments
 
 POLL_S = 0.1  # between two looks for a signal
 LAST_S = 3.0  # for cancelled requests to say so, and for connections to close
@@ -149,6 +153,7 @@ def serve(
     *,
     keys: Keys,
     on_listening: Callable[[str], None],
+    experiments: "Experiments | None" = None,
 ) -> None:
     """Answer requests until a signal comes, and end in order.
 
@@ -160,12 +165,14 @@ def serve(
       settings: where to listen, and what may be asked.
       keys: who may ask.
       on_listening: called with the URL once it listens.
+      experiments: those of the database; they are closed at the end.
 
     Raises:
       InputError: the address cannot be listened at.
     """
     service = Service(servers, keys, settings.limits, monitor_share=settings.monitor_share)
-    app = build_app(service, access=write_line if settings.access_log else None)
+    more = () if experiments is None else _routes_of(service, experiments, settings)
+    app = build_app(service, access=write_line if settings.access_log else None, more=more)
     meanwhile = f"taking no more requests; those at work may go on for {settings.drain_s:g} s"
     with _logged(), listening() as listener:
         running = Listening(app, service, host=settings.host, port=settings.port)
@@ -179,8 +186,16 @@ def serve(
                 running.drain(settings.drain_s)
         finally:
             running.drain(0.0)
+            if experiments is not None:
+                experiments.close()
             for server in servers.values():
                 server.drain(LAST_S)
+
+
+def _routes_of(service: Service, experiments: "Experiments", settings: ServeConfig) -> Sequence[Route]:
+    from lob_jax.serving.http.trials.routes import with_experiments  # nothing of it is there without a database
+
+    return with_experiments(service, experiments, operators=settings.operators)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.types import Scope
@@ -25,8 +25,13 @@ from lob_jax.serving.monitoring.watch import Watch
 from lob_jax.serving.requests import Finished, Server
 from lob_jax.serving.units import Units
 
+if TYPE_CHECKING:
+    from lob_jax.serving.http.trials.trials import Trials  # which a server without a database does not import
+
 EXCHANGE = "lob_jax.exchange"  # key of a scope
 LARGE = 1 << 15  # bytes of a body that is read in another thread
+REFUSED = frozenset({"busy", "refused", "late"})  # problems by which a server refuses what is valid
+NOBODY = frozenset({"leaving"})  # problems that say nothing of a model
 READING = 2  # such bodies of one key that are read at the same time: the threads are those of all keys
 
 log = logging.getLogger("lob_jax.serving")
@@ -41,12 +46,18 @@ class Exchange:
       owner: the name of the key.
       began: in the time of `time.monotonic`.
       status: of the response, once it has begun.
+      problem: the name of the problem that it is answered by; empty for none.
+      session: the session that it is about; empty for none.
+      hurried: whether it names its own deadline.
     """
 
     request_id: str
     owner: str = ""
     began: float = dataclasses.field(default_factory=time.monotonic)
     status: int = 0
+    problem: str = ""
+    session: str = ""
+    hurried: bool = False
 
 
 def exchange_of(scope: Scope) -> Exchange:
@@ -137,6 +148,7 @@ class Service:
       metrics: what is counted.
       watch: what sees the answers of engines, for monitoring.
       leaving: whether no more requests are taken.
+      trials: sessions of experiments; None for a server without a database.
     """
 
     def __init__(self, servers: Mapping[str, Server], keys: Keys, limits: Limits, *, monitor_share: float = 0.0):
@@ -158,6 +170,7 @@ class Service:
         self.metrics.register(Feeds(self.watch.idle, lambda: self.watch.dropped))
         self.metrics.register(Reports(lambda: self.watch.reports))
         self.leaving = False
+        self.trials: Trials | None = None
         self.answers: set[Answer] = set()
         self._units = {name: Units.of(server.facts.instrument) for name, server in self.servers.items()}
 
@@ -181,7 +194,17 @@ class Service:
         name, mark, _ = session.partition(MARK)
         if not mark or name not in self.servers or model not in (None, name):
             raise Problem("unknown-session", "there is no such session")
+        if self.trials is not None:
+            self.trials.check(session)
         return name
+
+    def note(self, exchange: Exchange, *, seconds: float) -> None:
+        """Count an answered request of a session for the arm of its experiment, if it is of one."""
+        problem = exchange.problem
+        own_fault = problem == "late" and exchange.hurried
+        if self.trials is not None and exchange.session and problem not in NOBODY and not own_fault:
+            failed, refused = problem == "failed", problem in REFUSED
+            self.trials.note(exchange.session, seconds=seconds, failed=failed, refused=refused)
 
     def terms(self, name: str, owner: str) -> Terms:
         """Return what requests to a model are read by; its name is the one under which it is served."""

@@ -103,10 +103,15 @@ def open_session(asked: schemas.SessionAsked, terms: Terms) -> Asked:
 
 def feed(asked: schemas.FeedAsked, terms: Terms, *, session: str) -> Asked:
     """Return the request that feeds a session."""
-    terms.refuse_above(len(asked.events), terms.limits.history_events, "/events")
-    read = read_records(asked.events, terms.units, inside="/events")
-    fed = requests.Feed(in_session(session, terms), read.events, read.corrections)
-    return Asked(fed, lambda event: read.pointer(event, "/events"), asked.deadline_s)
+    return fed(asked.events, terms, session=session, deadline_s=asked.deadline_s)
+
+
+def fed(records: Sequence[Any], terms: Terms, *, session: str, deadline_s: float | None = None) -> Asked:
+    """Return the request that feeds a session with the records at `/events`; raise Problem or InvalidRecords."""
+    terms.refuse_above(len(records), terms.limits.history_events, "/events")
+    read = read_records(records, terms.units, inside="/events")
+    request = requests.Feed(in_session(session, terms), read.events, read.corrections)
+    return Asked(request, lambda event: read.pointer(event, "/events"), deadline_s)
 
 
 def predict(asked: schemas.PredictAsked, terms: Terms) -> Asked:

@@ -38,7 +38,7 @@ class Metrics:
         told = "Time until the first event of a streamed answer."
         self._first = Histogram("lob_first_event_seconds", told, registry=kept, buckets=SECONDS)
         self._running = Gauge("lob_http_requests_in_progress", "Requests that are being answered.", registry=kept)
-        told = "Requests and messages that were answered by a problem."
+        told = "Requests that were answered by a problem; of a socket, the last one."
         self._problems = Counter("lob_problems", told, ("problem",), registry=kept)
 
     def _of_engines(self) -> None:

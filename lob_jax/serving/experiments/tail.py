@@ -1,0 +1,98 @@
+"""`Tail`: the recent past of one market, which is all that scores of its next events need."""
+
+import dataclasses
+
+import numpy as np
+
+from lob_jax.book.day import MarketDay
+from lob_jax.book.replay import snapshots_at
+from lob_jax.book.snapshot import BookSnapshot, Corrections
+from lob_jax.events.halts import OPEN, closed_before, halts_of
+from lob_jax.events.instrument import Instrument
+from lob_jax.events.schema import ASK, BID, Events
+from lob_jax.serving.requests import History, ModelFacts, Score
+
+
+def kept_events(facts: ModelFacts) -> int:
+    """Return how many events fill a model's context: an event has one token at least."""
+    return facts.slots
+
+
+class Tail:
+    """The recent past of one market: a book, and the events and corrections since.
+
+    When it holds more than twice as many events as it keeps, the book moves forward, so that memory is bounded. What a
+    model reads of the more distant past is then missing from scores: sums of the flow with longer half-lives, the age
+    of prices that a pointer remembers, levels that have left the view of a feed with a window, and which day it was
+    before midnight.
+    """
+
+    def __init__(self, history: History, *, keep: int, instrument: Instrument):
+        """Begin with a history.
+
+        Args:
+          history: the market so far.
+          keep: how many events are kept at least, once there are so many.
+          instrument: its instrument.
+        """
+        self._history, self._keep, self._instrument = history, keep, instrument
+        self._bound()
+
+    def __len__(self) -> int:
+        """Return the number of events."""
+        return len(self._history.events)
+
+    def history(self) -> tuple[History, int]:
+        """Return the market, and the number of its events."""
+        return self._history, len(self)
+
+    def score(self, events: Events, corrections: Corrections) -> Score:
+        """Return the request for scores of the next events, which the tail does not follow by that.
+
+        Args:
+          events: E events.
+          corrections: by index of the event that they follow; -1 is before the first.
+        """
+        return Score(_joined(self._history, events, corrections), first=len(self))
+
+    def extend(self, events: Events, corrections: Corrections) -> None:
+        """Follow more events; the arguments are those of `score`."""
+        self._history = _joined(self._history, events, corrections)
+        self._bound()
+
+    def _bound(self) -> None:
+        """Move the book forward if there are too many events before it."""
+        first = len(self) - self._keep
+        if first <= self._keep:
+            return
+        history, events = self._history, self._history.events
+        day = MarketDay(self._instrument, history.book, events, history.corrections, {})
+        (book,) = snapshots_at(day, np.array([first]))
+        closed = closed_before(halts_of(events.kind, events.code), first, closed=history.closed)
+        if closed == OPEN and _crossed(book):
+            return  # no market opens with such a book; the next events will have put an end to it
+        book = dataclasses.replace(book, order_id=np.where(book.anonymous, np.uint64(0), book.order_id))
+        rest = Events.concatenate([events[first:]])  # a copy: a view would keep the events before it in memory
+        corrections = history.corrections.between(first, len(events))
+        self._history = History(book, _numbered(rest), corrections, closed)
+
+
+def _joined(history: History, events: Events, corrections: Corrections) -> History:
+    """Return a history that goes on with more events."""
+    count, before = len(history.events), history.corrections
+    columns = {
+        name: np.concatenate([getattr(before, name), getattr(corrections, name)]) for name in ("side", "price", "size")
+    }
+    event = np.concatenate([before.event, corrections.event + count])
+    joined = Events.concatenate([history.events, events])
+    return dataclasses.replace(history, events=_numbered(joined), corrections=Corrections(event, **columns))
+
+
+def _numbered(events: Events) -> Events:
+    """Return events that are numbered from 0."""
+    return dataclasses.replace(events, sequence=np.arange(len(events), dtype=events.sequence.dtype))
+
+
+def _crossed(book: BookSnapshot) -> bool:
+    bids, asks = book.price[book.side == BID], book.price[book.side == ASK]
+    return bool(len(bids) and len(asks) and bids.max() >= asks.min())
