@@ -84,14 +84,18 @@ def keep_blocks(connection: sa.Connection, experiment: Experiment, unit_id: int,
 def _arms_of(experiment: Experiment, unit: sa.Row[Any], outcome: Outcome) -> list[str]:
     """Return the arms that scored an outcome, in the order of the experiment.
 
+    In the paired design challengers may be missing, which were taken out.
+
     Raises:
       InputError: they are not those that the unit needs, or their scores are not as many finite numbers each.
     """
     where = f"outcome {outcome.outcome!r}"
     all_arms = [arm.name for arm in experiment.arms]
-    needed = all_arms if experiment.design == "paired" else [unit.arm]
-    given = set(outcome.nats)
-    right = given == set(needed) if unit.enrolled else bool(given) and given <= set(all_arms)
+    paired, given = experiment.design == "paired", set(outcome.nats)
+    needed = all_arms if paired else [unit.arm]
+    right = bool(given) and given <= set(all_arms)
+    if unit.enrolled:
+        right = right and (all_arms[0] in given if paired else given == set(needed))
     alike = given == set(outcome.brier) == set(outcome.seconds)
     if not (right and alike):
         raise InputError(
