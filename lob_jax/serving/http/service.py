@@ -19,7 +19,7 @@ from lob_jax.serving.http.bodies import Gone, parse_json, read_body
 from lob_jax.serving.http.keys import Keys
 from lob_jax.serving.http.problems import Problem
 from lob_jax.serving.http.translate import MARK, Asked, Terms
-from lob_jax.serving.monitoring.exported import Engines, Feeds, Reports
+from lob_jax.serving.monitoring.exported import Engines, Feeds, Reports, Standings
 from lob_jax.serving.monitoring.metrics import Metrics
 from lob_jax.serving.monitoring.watch import Watch
 from lob_jax.serving.requests import Finished, Server
@@ -166,13 +166,21 @@ class Service:
         self.servers, self.keys, self.limits = dict(servers), keys, limits
         self.rates, self.metrics = Rates(limits), Metrics()
         self.watch = Watch(self.servers, self.metrics, share=monitor_share)
-        self.metrics.register(Engines(self.servers))
-        self.metrics.register(Feeds(self.watch.idle, lambda: self.watch.dropped))
-        self.metrics.register(Reports(lambda: self.watch.reports))
         self.leaving = False
         self.trials: Trials | None = None
+        self._export()
         self.answers: set[Answer] = set()
         self._units = {name: Units.of(server.facts.instrument) for name, server in self.servers.items()}
+
+    def _export(self) -> None:
+        """Let metrics be read that are not counted."""
+        watch = self.watch
+        standings = Standings(
+            lambda: self.trials.experiments.tripped() if self.trials else {},
+            lambda: self.trials.experiments.broken() if self.trials else {},
+        )
+        for one in (Engines(self.servers), Feeds(watch.idle, lambda: watch.dropped), Reports(watch.reports), standings):
+            self.metrics.register(one)
 
     @property
     def ready(self) -> bool:

@@ -92,6 +92,22 @@ class Feeds(Collector):
         yield CounterMetricFamily("lob_monitor_dropped", told, value=self._dropped())
 
 
+class Standings(Collector):
+    """How experiments that run stand, as the server knows it."""
+
+    def __init__(self, tripped: Callable[[], Mapping[tuple[str, str], bool]], broken: Callable[[], Mapping[str, bool]]):
+        self._tripped, self._broken = tripped, broken
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics."""
+        told = "Whether an arm is taken out of its experiment."
+        rows = [(names, float(value)) for names, value in self._tripped().items()]
+        yield _known("lob_experiment_arm_tripped", told, ("experiment", "arm"), rows)
+        told = "Whether units are spread over arms in other shares than those of their weights."
+        broken = [((name,), float(value)) for name, value in self._broken().items()]
+        yield _known("lob_experiment_ratio_broken", told, ("experiment",), broken)
+
+
 class Reports(Collector):
     """How live events, and the predictions of them, compare with training: of the latest events of each model.
 

@@ -73,10 +73,6 @@ class Metrics:
         self._outcome_lag = Histogram(
             "lob_outcome_lag_seconds", told, labels, registry=kept, buckets=(*LAG_S, 21_600.0, 86_400.0)
         )
-        told = "Whether the circuit breaker of an arm is open."
-        self._tripped = Gauge("lob_experiment_arm_tripped", told, labels, registry=kept)
-        told = "Whether units are spread over arms in other shares than those of their weights."
-        self._ratio = Gauge("lob_experiment_ratio_broken", told, ("experiment",), registry=kept)
 
     def register(self, collector: Collector) -> None:
         """Add metrics that are read when they are asked for."""
@@ -165,14 +161,6 @@ class Metrics:
         self._outcomes.labels(experiment, arm).inc()
         self._outcome_events.labels(experiment, arm).inc(events)
         self._outcome_lag.labels(experiment, arm).observe(max(lag_s, 0.0))
-
-    def arm(self, *, experiment: str, arm: str, tripped: bool) -> None:
-        """Note whether the circuit breaker of an arm is open."""
-        self._tripped.labels(experiment, arm).set(tripped)
-
-    def ratio(self, *, experiment: str, broken: bool) -> None:
-        """Note whether units are spread over arms as they should be."""
-        self._ratio.labels(experiment).set(broken)
 
     def text(self) -> bytes:
         """Return all metrics as text."""

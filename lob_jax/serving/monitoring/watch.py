@@ -97,7 +97,6 @@ class Watch:
         for name in servers:
             metrics.begin(name)
 
-    @property
     def reports(self) -> Mapping[str, Report]:
         """Return what monitors know, by model, as of the last round."""
         return self._reports
