@@ -207,7 +207,7 @@ def _graph(panel: Panel, number: int, at: dict[str, int]) -> dict[str, Any]:
         "title": panel.title,
         "datasource": SOURCE,
         "gridPos": at,
-        "fieldConfig": {"defaults": {"unit": panel.unit, "min": None}, "overrides": []},
+        "fieldConfig": {"defaults": {"unit": panel.unit}, "overrides": []},
         "options": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}},
         "targets": targets,
     }

@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 
 KEY = re.compile(r"lob_[A-Za-z0-9_-]{20,}")  # a client's key
-PASSWORD = re.compile(r"(?<=://)([^\s/:@'\"]*):[^\s/'\"]*@")  # of a URL: greedy up to the last @ of its authority
+PASSWORD = re.compile(
+    r"(?<=://)([^\s/:@'\"]*):[^\s'\"]*@"
+)  # of a URL, up to the last @: rather too much than too little
 BEARER = re.compile(r"(?i)(bearer\s+)[^\s'\",]+")
 HIDDEN = "***"
 

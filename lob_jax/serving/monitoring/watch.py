@@ -118,9 +118,9 @@ class Watch:
         """Return what an engine is to deliver to: to `deliver`, and to here what is counted."""
 
         def delivered(items: Sequence[Item]) -> None:
-            deliver(items)
             if items and isinstance(items[-1], Finished | Failed):
                 self._note(model, request, items[-1])
+            deliver(items)
 
         return delivered
 

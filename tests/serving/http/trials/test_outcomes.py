@@ -218,5 +218,3 @@ def test_of_many_outcomes_the_oldest_are_forgotten(server):
     for number in range(REMEMBERED + 3):
         followed.remember(str(number), "")
     assert len(followed.done) == REMEMBERED and list(followed.done)[0] == "3"
-
-
