@@ -1,5 +1,6 @@
 """The stage `serve`: answer requests about live order books over HTTP, with bundles or a run's best checkpoint."""
 
+import contextlib
 import importlib
 import pathlib
 from typing import TYPE_CHECKING, Any
@@ -33,16 +34,19 @@ def serve(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     except ImportError as error:
         raise without_packages(error) from error
     keys, own_key = keys_of(settings)
-    experiments = opened_experiments(settings.database) if settings.database else None
-    with waiting("opening and warming the models", usually=USUALLY):
-        servers = opened(config, workdir, settings, opener)
-    for name, server in servers.items():
-        facts = server.facts
-        console.print(f"{name}: {facts.instrument.symbol}, {facts.parameters:,} parameters, {facts.precision}")
-    if own_key:
-        errors.print(f"key of this server, until it ends: {own_key}", soft_wrap=True, highlight=False)
-    tell = lambda url: console.print(f"listening at {url}")  # noqa: E731
-    run_server(servers, settings, keys=keys, on_listening=tell, experiments=experiments)
+    with contextlib.ExitStack() as stack:
+        experiments = None
+        if settings.database:
+            experiments = stack.enter_context(contextlib.closing(opened_experiments(settings.database)))
+        with waiting("opening and warming the models", usually=USUALLY):
+            servers = opened(config, workdir, settings, opener)
+        for name, server in servers.items():
+            facts = server.facts
+            console.print(f"{name}: {facts.instrument.symbol}, {facts.parameters:,} parameters, {facts.precision}")
+        if own_key:
+            errors.print(f"key of this server, until it ends: {own_key}", soft_wrap=True, highlight=False)
+        tell = lambda url: console.print(f"listening at {url}")  # noqa: E731
+        run_server(servers, settings, keys=keys, on_listening=tell, experiments=experiments)
 
 
 def opened_experiments(database: str) -> "Experiments":

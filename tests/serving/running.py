@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from lob_jax.serving.config import Limits
+from lob_jax.serving.experiments.running import Experiments
 from lob_jax.serving.http.app import build_app
 from lob_jax.serving.http.keys import OneKey
 from lob_jax.serving.http.serve import Listening
 from lob_jax.serving.http.service import Service
+from lob_jax.serving.http.trials.routes import with_experiments
 from lob_jax.serving.stub import StubServer
 from tests.serving.settings import limits
 
@@ -32,11 +34,18 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(allowed: Limits = LIMITS, *, access: Callable[[str], None] | None = None, **stub: Any) -> Iterator[Running]:
-    """Run a server; what is left at the end is cancelled at once."""
+def running(
+    allowed: Limits = LIMITS,
+    *,
+    access: Callable[[str], None] | None = None,
+    experiments: Experiments | None = None,
+    **stub: Any,
+) -> Iterator[Running]:
+    """Run a server; what is left at the end is cancelled at once. Its key may do everything with experiments."""
     engine, keys = StubServer(**stub), OneKey()
     service = Service({"stub": engine}, keys, allowed)
-    listening = Listening(build_app(service, access=access), service, host="127.0.0.1", port=0)
+    more = with_experiments(service, experiments, operators=("local",)) if experiments else ()
+    listening = Listening(build_app(service, access=access, more=more), service, host="127.0.0.1", port=0)
     try:
         yield Running(listening.url, keys.key, engine)
     finally:

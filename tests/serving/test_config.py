@@ -36,6 +36,7 @@ def test_every_key_of_the_section_is_a_setting():
         ("deadline_s", 0.0),
         ("body_bytes", 0),
         ("rate_per_s", -0.5),
+        ("operators", ("a b",)),
         ("bundle", ("a b",)),
         ("bundle", ("one/bundle", "here/one/bundle")),
         ("bundle", ("x~y=folder",)),

@@ -1,6 +1,9 @@
 """The stage `serve`: which models it opens, and what it tells."""
 
+import pathlib
+import subprocess
 import sys
+import threading
 import types
 
 import pytest
@@ -12,6 +15,8 @@ from lob_jax.serving.http import serve as http_serve
 from lob_jax.serving.http.keys import KeysFile, OneKey, add
 from lob_jax.serving.stub import StubServer, stub_facts
 from lob_jax.stages import serve as stage
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -27,8 +32,9 @@ def served(monkeypatch):
     for module in (stage.BUNDLES, stage.RUNS):
         monkeypatch.setitem(sys.modules, module, opener)
 
-    def serve(servers, settings, *, keys, on_listening):
+    def serve(servers, settings, *, keys, on_listening, experiments):
         calls.append((servers, settings, keys))
+        assert (experiments is None) == (not settings.database)
         on_listening("http://127.0.0.1:8000")
 
     monkeypatch.setattr(http_serve, "serve", serve)
@@ -84,3 +90,40 @@ def test_the_mode_needs_neither_a_run_nor_a_configuration():
     command = parse(["main", "--mode=serve", "--config.serve.bundle=a=runs/x/bundle,b=y", "--config.serve.port=0"])
     assert command.config.serve.bundle == ("a=runs/x/bundle", "b=y")
     assert (command.config.serve.port, str(command.workdir)) == (0, "runs/serve")
+
+
+def test_a_database_has_the_experiments(served, tmp_path):
+    config = base.get_config()
+    config.serve.bundle, config.serve.database = ("a=b",), f"sqlite:///{tmp_path / 'experiments.db'}"
+    stage.serve(config, tmp_path)
+    assert (tmp_path / "experiments.db").exists()
+    assert not [thread for thread in threading.enumerate() if thread.name == "experiments"]
+
+
+def test_a_database_that_cannot_be_opened_is_told_before_models_are_opened(served, tmp_path):
+    config = base.get_config()
+    config.serve.bundle, config.serve.database = ("a=b",), f"sqlite:///{tmp_path / 'none' / 'experiments.db'}"
+    with pytest.raises(InputError):
+        stage.serve(config, tmp_path)
+    assert served == []
+
+
+def test_without_a_database_nothing_of_experiments_is_imported():
+    """SQLAlchemy is in an extra of its own."""
+    code = """
+import sys
+from lob_jax.serving.http import app, serve
+from lob_jax.stages import serve as stage
+found = [name for name in sys.modules if name.startswith(("lob_jax.serving.experiments", "sqlalchemy"))]
+found += [name for name in sys.modules if name.startswith("lob_jax.serving.http.trials")]
+print(found)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_an_installation_without_the_packages_of_experiments_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lob_jax.serving.experiments.store.store", None)
+    with pytest.raises(InputError, match="not installed") as caught:
+        stage.opened_experiments("sqlite:///x")
+    assert "[experiments]" in caught.value.remedy

@@ -10,6 +10,8 @@ from lob_jax.serving.config import NAME
 
 DESIGNS = ("paired", "split")
 MOST_ARMS = 8
+MOST_NATS = 1000.0
+SPREAD = 1e6  # of weights: chances have to be numbers by which one can divide
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +75,8 @@ class Experiment:
       block: events of a block, which is one observation: in the paired design each block of a unit's events, one after
         another; in the split design a unit's first block alone.
       gap: the first events of each block, which are not scored, so that what is averaged lies apart.
-      clip_nats: differences of scores of an event beyond this count as this.
+      clip_nats: differences of scores of an event beyond this count as this; in the split design, distances of a
+        unit's score from the median of units before it.
       alpha: how likely a wrong conclusion about any arm may be, however often one looks.
       ramp: which share of units takes part; none for all from the start.
       guards: what trips an arm.
@@ -101,8 +104,10 @@ class Experiment:
         _require(bool(self.salt), "salt", "a text", self.salt)
         for arm in self.arms:
             _require(0 < arm.weight < math.inf, "weight", "a number above 0", arm.weight)
+        weights = [arm.weight for arm in self.arms]
+        _require(max(weights) <= SPREAD * min(weights), "weights", f"all within a factor of {SPREAD:,.0f}", weights)
         _require(0 <= self.gap < self.block, "gap", f"0 to {self.block - 1}, below block", self.gap)
-        _require(0 < self.clip_nats < math.inf, "clip_nats", "a number above 0", self.clip_nats)
+        _require(0 < self.clip_nats <= MOST_NATS, "clip_nats", f"above 0, at most {MOST_NATS}", self.clip_nats)
         shares = [0.0, *(step.share for step in self.ramp), 1.0]
         times = [step.after_s for step in self.ramp]
         _require(shares == sorted(shares), "ramp", "shares from 0 to 1 that do not fall", shares[1:-1])

@@ -33,7 +33,8 @@ THREADS = 4  # that ask the database
 SERVER = "server"  # who decides where nobody did
 
 _LOG = logging.getLogger(__name__)
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 Of = tuple[str, str]  # an experiment and one of its arms
 
 

@@ -12,6 +12,8 @@ from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import ASK, BID, Events
 from lob_jax.serving.requests import History, ModelFacts, Score
 
+LONGEST = 8  # times as many events as are kept, for which a book may stay crossed
+
 
 def kept_events(facts: ModelFacts) -> int:
     """Return how many events fill a model's context: an event has one token at least."""
@@ -25,6 +27,9 @@ class Tail:
     model reads of the more distant past is then missing from scores: sums of the flow with longer half-lives, the age
     of prices that a pointer remembers, levels that have left the view of a feed with a window, and which day it was
     before midnight.
+
+    Attributes:
+      lost: whether it was given up, since no market opens with a book that is crossed, and the book stayed so.
     """
 
     def __init__(self, history: History, *, keep: int, instrument: Instrument):
@@ -35,7 +40,7 @@ class Tail:
           keep: how many events are kept at least, once there are so many.
           instrument: its instrument.
         """
-        self._history, self._keep, self._instrument = history, keep, instrument
+        self._history, self._keep, self._instrument, self.lost = history, keep, instrument, False
         self._bound()
 
     def __len__(self) -> int:
@@ -57,8 +62,9 @@ class Tail:
 
     def extend(self, events: Events, corrections: Corrections) -> None:
         """Follow more events; the arguments are those of `score`."""
-        self._history = _joined(self._history, events, corrections)
-        self._bound()
+        if not self.lost:
+            self._history = _joined(self._history, events, corrections)
+            self._bound()
 
     def _bound(self) -> None:
         """Move the book forward if there are too many events before it."""
@@ -69,8 +75,10 @@ class Tail:
         day = MarketDay(self._instrument, history.book, events, history.corrections, {})
         (book,) = snapshots_at(day, np.array([first]))
         closed = closed_before(halts_of(events.kind, events.code), first, closed=history.closed)
-        if closed == OPEN and _crossed(book):
-            return  # no market opens with such a book; the next events will have put an end to it
+        if closed == OPEN and _crossed(book):  # the next events will have put an end to it
+            if len(events) > LONGEST * self._keep:
+                self._history, self.lost = History(book), True
+            return
         book = dataclasses.replace(book, order_id=np.where(book.anonymous, np.uint64(0), book.order_id))
         rest = Events.concatenate([events[first:]])  # a copy: a view would keep the events before it in memory
         corrections = history.corrections.between(first, len(events))

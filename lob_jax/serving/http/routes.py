@@ -141,7 +141,7 @@ class Routes:
         last = await self._finished(request, name, asked)
         state = translate.state_json(last.result, terms)
         if place is not None and self.service.trials is not None:
-            state |= self.service.trials.opened(place, last.result, asked.request.history, owner=terms.owner)
+            state |= self.service.trials.opened(place, last.result, asked)
             self._about(request, state["session"], asked)
         return json_response(state, status=201, headers={"Location": f"/v1/sessions/{state['session']}"})
 

@@ -165,7 +165,7 @@ def serve(
       settings: where to listen, and what may be asked.
       keys: who may ask.
       on_listening: called with the URL once it listens.
-      experiments: those of the database; they are closed at the end.
+      experiments: those of the database; None for none.
 
     Raises:
       InputError: the address cannot be listened at.
@@ -186,8 +186,6 @@ def serve(
                 running.drain(settings.drain_s)
         finally:
             running.drain(0.0)
-            if experiments is not None:
-                experiments.close()
             for server in servers.values():
                 server.drain(LAST_S)
 

@@ -19,6 +19,12 @@ HISTORY = {"history": {"opening": BOOK, "events": EVENTS}}
 TENSOR = {"name": "tokens", "shape": [1, 3], "datatype": "INT32", "data": [1, 2, 3]}
 BESIDE = {"name": "book", "shape": [1, 3, 4], "datatype": "FP32", "data": [[[0.5] * 4] * 3]}
 
+EXPERIMENT = {
+    "name": "fuzz", "design": "split", "arms": [{"name": "a", "model": MODEL}, {"name": "b", "model": MODEL, "weight": 2}],
+    "salt": "salt", "created_s": 1e9, "block": 20, "gap": 5, "clip_nats": 1.5, "alpha": 0.05,
+    "ramp": [{"after_s": 0, "share": 0.5}], "guards": {"latency_s": 0.5, "slow": 0.1},
+}  # fmt: skip
+
 
 @dataclasses.dataclass
 class Sent:
@@ -71,6 +77,12 @@ def documents(session: str) -> list[tuple[str, str, Any]]:
         ("POST", "/v1/forecast", {**HISTORY, **sampled, "by": "seconds", "until": 2.5, "quantiles": [0.1, 0.5]}),
         ("POST", "/v1/score", HISTORY),
         ("POST", "/v1/sessions", HISTORY),
+        ("POST", "/v1/sessions", {**HISTORY, "experiment": "test", "unit": "u"}),
+        ("POST", "/v1/outcomes", {"session": session, "outcome": "first", "events": EVENTS}),
+        ("POST", "/v1/experiments", EXPERIMENT),
+        ("POST", "/v1/experiments/test/decisions", {"decision": "keep", "because": "it is too early"}),
+        ("GET", "/v1/experiments", None),
+        ("GET", "/v1/experiments/test", None),
         ("POST", f"/v1/sessions/{session}/events", {"events": EVENTS}),
         ("GET", f"/v1/sessions/{session}", None),
         ("DELETE", "/v1/sessions/stub~none", None),

@@ -17,11 +17,16 @@ import schemathesis
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.serving.fuzz.mutations import HISTORY, Sent, changed, documents, messages, mutated, text_of
+from lob_jax.serving.experiments.analysis import analysed
+from lob_jax.serving.experiments.experiment import Arm, Experiment
+from lob_jax.serving.experiments.running import Experiments
+from lob_jax.serving.experiments.store.store import Store
+from tests.serving.fuzz.mutations import HISTORY, MODEL, Sent, changed, documents, messages, mutated, text_of
 from tests.serving.fuzz.wire import Got, bytes_of, exchanged, fault_of, fault_of_problem, fault_of_text, parsed
 from tests.serving.running import running
 from tests.serving.settings import limits
 
+CREATED = [("POST", f"/v1/{rest}") for rest in ("sessions", "experiments", "experiments/test/decisions")]
 MANY = int(os.environ.get("LOB_JAX_FUZZ", "2000"))
 FEW = 60
 # What is not sent to its end is answered soon; one key may do all of it.
@@ -29,8 +34,12 @@ LIMITS = limits(rate_per_s=1e9, burst=10**9, streams=10_000, body_s=1.0, header_
 
 
 @pytest.fixture(scope="module")
-def server():
-    with running(LIMITS) as found:
+def server(tmp_path_factory):
+    """A server with experiments in a real database; the arms of one are the same model."""
+    store = Store(f"sqlite:///{tmp_path_factory.mktemp('fuzz') / 'experiments.db'}")
+    experiments = Experiments(store, analysed, refresh_s=0.2, guards_s=1.0)
+    experiments.create(Experiment("test", "paired", (Arm("a", MODEL), Arm("b", MODEL)), salt="s", created_s=1e9))
+    with contextlib.closing(experiments), running(LIMITS, experiments=experiments) as found:
         yield found
 
 
@@ -42,8 +51,8 @@ def http(server):
 
 @pytest.fixture
 def session(http):
-    """A session of its own for each test."""
-    return http.post("/v1/sessions", json=HISTORY).json()["session"]
+    """A session of its own for each test, of a unit of an experiment."""
+    return http.post("/v1/sessions", json={**HISTORY, "experiment": "test"}).json()["session"]
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +72,7 @@ def test_what_is_changed_was_valid(server, session):
         body = None if document is None else text_of(document).encode()
         sent = Sent(method, path, headers, body)
         got = exchanged(port_of(server), bytes_of(sent, random.Random(0)))
-        assert got.status == (404 if path.endswith("~none") else 201 if path == "/v1/sessions" else 200), (path, got)
+        assert got.status == (404 if path.endswith("~none") else 201 if (method, path) in CREATED else 200), (path, got)
 
 
 def attacked(server, session: str, numbers: range) -> None:
@@ -132,7 +141,7 @@ def described(server, http, *, examples: int) -> None:
     """Send requests that schemathesis makes from the description of the API, valid and invalid ones."""
     schema = schemathesis.openapi.from_dict(http.get("/openapi.json").json())
     operations = [result.ok() for result in schema.get_all_operations()]
-    assert len(operations) >= 19
+    assert len(operations) >= 24
     for operation in operations:
         modes = [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE]
         for mode in modes:

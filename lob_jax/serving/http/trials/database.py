@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from lob_jax.errors import InputError
 from lob_jax.serving.experiments.running import Experiments
@@ -12,7 +12,8 @@ from lob_jax.serving.http.problems import Problem
 DATABASE_S = 10.0  # after which a client is told to come again
 AGAIN_S = 1
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 async def asked(experiments: Experiments, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -35,5 +36,5 @@ async def asked(experiments: Experiments, work: Callable[P, R], *args: P.args, *
 
 def conflict(error: InputError) -> Problem:
     """Return the problem of what contradicts what is kept."""
-    told = {"expected": str(error.expected), "was": str(error.was), "remedy": str(error.remedy)}
+    told: dict[str, Any] = {"expected": str(error.expected), "was": str(error.was), "remedy": str(error.remedy)}
     return Problem("conflict", error.what, **told)

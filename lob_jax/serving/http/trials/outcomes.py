@@ -25,6 +25,8 @@ from lob_jax.serving.http.trials.trials import UNSURE, Trials
 from lob_jax.serving.records import Fault, records_of
 from lob_jax.serving.requests import Feed, Finished, SessionState
 
+CROSSED = "its book has been crossed for too long: open it again with a book that is not"
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Told:
@@ -102,8 +104,8 @@ class Outcomes:
         experiments = self._trials.experiments
         try:
             recorded = await ask(experiments, experiments.record, followed.experiment, followed.pending)
-        except Problem as problem:
-            if problem.name != "unavailable":  # it will never be recorded, and must not keep others from being so
+        except (Problem, InputError) as error:
+            if problem_of(error).name != "unavailable":  # it will never be recorded, and must not hold up others
                 followed.pending = None
             raise
         followed.pending = None
@@ -126,6 +128,9 @@ class Outcomes:
         if not followed.counted or standing.status != "running":
             return None
         assert followed.tail is not None
+        if followed.tail.lost:
+            followed.ended = CROSSED
+            raise Problem("unknown-session", CROSSED)
         if experiment.design == "paired":
             arms = [arm for arm in experiment.arms if arm.name not in standing.tripped]
         else:

@@ -91,8 +91,10 @@ class Trials:
             what = "the models of an experiment have the same units and the same kind of feed"
             raise Problem("invalid-request", what, was=models)
 
-    def opened(self, place: Place, state: SessionState, history: requests.History, *, owner: str) -> dict[str, str]:
+    def opened(self, place: Place, state: SessionState, asked: Asked) -> dict[str, str]:
         """Begin to follow a session of a unit; return what its client is told beside its state."""
+        assert isinstance(asked.request, requests.OpenSession)
+        history, owner = asked.request.history, asked.request.owner
         facts = self.service.terms(place.arm.model, owner).facts
         tail = Tail(history, keep=kept_events(facts), instrument=facts.instrument) if place.counted else None
         self.sessions.add(

@@ -29,7 +29,7 @@ EACH = 3  # events of an outcome
 LOST = (httpx.TransportError, Problem)  # the client opens its session again
 RETRIES = Retries(most=2, longest_s=2.0)
 PROGRAM = """
-import sys
+import contextlib, sys
 from lob_jax.signals import EndsInOrder, listen
 listen()
 from lob_jax.serving.experiments.analysis import analysed
@@ -43,7 +43,7 @@ key = OneKey()
 stubs = {"one": StubServer(stub_facts("one")), "two": StubServer(stub_facts("two"), skill=0.1)}
 experiments = Experiments(Store(sys.argv[1]), analysed, refresh_s=0.2)
 given = settings(port=0, drain_s=5.0, access_log=False, rate_per_s=1e9, burst=10**9, operators=("local",))
-with EndsInOrder():
+with EndsInOrder(), contextlib.closing(experiments):
     tell = lambda url: print(url, key.key, flush=True)
     serve(stubs, given, keys=key, on_listening=tell, experiments=experiments)
 """

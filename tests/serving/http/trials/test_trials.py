@@ -5,7 +5,6 @@ import json
 import pytest
 from websockets.sync.client import connect
 
-from lob_jax.serving.experiments.results import Requests
 from lob_jax.serving.requests import Late
 from lob_jax.serving.stub import StubServer, stub_facts
 from tests.serving.experiments.memory import MemoryStore, made

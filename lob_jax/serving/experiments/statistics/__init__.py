@@ -1,0 +1,1 @@
+"""Statistics that hold however often one looks: confidence sequences, shares of units, guards."""

@@ -1,0 +1,137 @@
+"""The recent past of a market: what a model reads of its last events is that of the entire history."""
+
+import numpy as np
+import pytest
+
+from lob_jax.book.snapshot import CORRECTION_COLUMNS, Corrections
+from lob_jax.events.halts import CLOSED, OPEN, QUOTING
+from lob_jax.events.schema import COLUMNS, Code, Kind
+from lob_jax.serving.experiments.tail import LONGEST, Tail, kept_events
+from lob_jax.serving.market.market import LiveMarket
+from lob_jax.serving.requests import History
+from lob_jax.serving.stub import stub_facts
+from tests.serving.market.markets import TOKENIZERS, contents_of, control, days, followed, one_event, opened
+
+KEEP, STEP, LAST = 200, 37, 100
+OF_THE_PAST = ("event", "flow", "anchors")  # what a model reads of events that the tail no longer has
+
+
+def tail_of(day, *, keep=KEEP, step=STEP, events=None):
+    tail = Tail(History(day.start), keep=keep, instrument=day.instrument)
+    count = events or len(day.events)
+    for first in range(0, count, step):
+        last = min(first + step, count)
+        tail.extend(day.events[first:last], day.corrections.between(first, last))
+    return tail
+
+
+@pytest.mark.parametrize("tokens", ["exact", "compact"])
+@pytest.mark.parametrize("name", list(days()))
+def test_a_model_reads_the_same_of_the_last_events(name, tokens):
+    day, tokenizer = days()[name], TOKENIZERS[tokens]
+    whole = followed(opened(day, tokenizer), day)
+    history, events = tail_of(day).history()
+    assert KEEP <= events <= 2 * KEEP < len(day.events) and len(history.events) == events
+    market = LiveMarket(history.book, contents=contents_of(day, tokenizer), tokenizer=tokenizer, closed=history.closed)
+    found = market.take(history.events, history.corrections)
+    length = len(found["tokens"])
+    for key in ("tokens", "book", "time_of_day", "clock"):
+        assert np.array_equal(found[key], whole[key][-length:]), key
+    for key in whole.keys() - set(OF_THE_PAST):
+        assert np.array_equal(found[key][-LAST:], whole[key][-LAST:]), key
+    assert np.array_equal(np.diff(found["event"]), np.diff(whole["event"][-length:]))
+
+
+def test_what_the_flow_forgets_fades():
+    day, tokenizer = days()["orders"], TOKENIZERS["exact"]
+    whole = followed(opened(day, tokenizer), day)["flow"][-LAST:]
+    errors = []
+    for keep in (100, 550):
+        history, _ = tail_of(day, keep=keep).history()
+        market = LiveMarket(history.book, contents=contents_of(day, tokenizer), tokenizer=tokenizer)
+        errors.append(np.abs(market.take(history.events, history.corrections)["flow"][-LAST:] - whole).mean())
+    assert errors[1] < errors[0] / 2
+
+
+def test_memory_is_bounded_and_nothing_of_the_past_is_held():
+    day = days()["orders"]
+    tail = tail_of(day, keep=50, step=1)
+    history, events = tail.history()
+    assert 50 <= events <= 100
+    for name in COLUMNS:
+        column = getattr(history.events, name)
+        assert column.base is None and len(column) == events
+    assert history.events.sequence.tolist() == list(range(events))
+
+
+def test_a_long_history_is_cut_at_once():
+    day = days()["orders"]
+    tail = Tail(History(day.start, day.events, day.corrections), keep=50, instrument=day.instrument)
+    assert len(tail) == 50 and tail.history()[0].events.time_ns[-1] == day.events.time_ns[-1]
+
+
+def test_scores_are_asked_of_what_comes_next_which_is_not_followed():
+    day = days()["narrow window"]
+    tail = tail_of(day, events=100)
+    late = Corrections(**{name: np.array([value], CORRECTION_COLUMNS[name]) for name, value in LEVEL.items()})
+    asked = tail.score(day.events[100:110], late)
+    assert (asked.first, len(asked.history.events), len(tail)) == (100, 110, 100)
+    assert asked.history.corrections.event[-1] == 99  # before the first of the next is after the last that was
+    assert np.array_equal(asked.history.events.time_ns, day.events.time_ns[:110])
+
+
+LEVEL = {"event": -1, "side": 1, "price": 100, "size": 5}
+
+
+@pytest.mark.parametrize(
+    ("codes", "closed"),
+    [
+        ((), OPEN),
+        ((Code.HALT,), CLOSED),
+        ((Code.HALT, Code.RESUME_QUOTE), QUOTING),
+        ((Code.HALT, Code.RESUME_QUOTE, Code.RESUME_TRADE), OPEN),
+    ],
+)
+def test_what_is_closed_is_carried_on(codes, closed):
+    day = days()["orders"]
+    tail = Tail(History(day.start), keep=10, instrument=day.instrument)
+    for code in codes:
+        tail.extend(control(day, code), Corrections.none())
+    tail.extend(day.events[:30], Corrections.none())
+    assert tail.history()[0].closed == closed and len(tail) == 10
+
+
+def crossed_by(day, order_id):
+    """Return an order to buy above the best ask."""
+    ask = int(day.start.price[day.start.side < 0].min())
+    return one_event(day, Kind.ADD, 1, ask, 5, order_id=order_id), ask
+
+
+def test_a_book_that_is_crossed_is_no_opening():
+    day = days()["orders"]
+    tail = Tail(History(day.start), keep=1, instrument=day.instrument)
+    for number in range(4):
+        crossing, price = crossed_by(day, 10**9 + number)
+        tail.extend(crossing, Corrections.none())
+    assert len(tail) == 4  # longer than it should be, until the book is in order again
+    values = {"event": 0, "side": 1, "price": price, "size": 0}
+    level = Corrections(**{name: np.array([value], CORRECTION_COLUMNS[name]) for name, value in values.items()})
+    tail.extend(day.events[:1], level)
+    tail.extend(day.events[1:3], Corrections.none())
+    assert len(tail) < 3 and not tail.lost
+
+
+def test_a_book_that_stays_crossed_is_given_up():
+    day = days()["orders"]
+    tail = Tail(History(day.start), keep=1, instrument=day.instrument)
+    for number in range(LONGEST):
+        assert not tail.lost and len(tail) == number
+        tail.extend(crossed_by(day, 10**9 + number)[0], Corrections.none())
+    tail.extend(crossed_by(day, 10**8)[0], Corrections.none())
+    assert tail.lost and len(tail) == 0
+    tail.extend(day.events[:5], Corrections.none())
+    assert len(tail) == 0  # nothing is kept in vain
+
+
+def test_as_many_events_are_kept_as_fill_a_context():
+    assert kept_events(stub_facts(slots=5_000)) == 5_000
