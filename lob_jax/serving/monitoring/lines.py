@@ -13,9 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 KEY = re.compile(r"lob_[A-Za-z0-9_-]{20,}")  # a client's key
-PASSWORD = re.compile(
-    r"(?<=://)([^\s/:@'\"]*):[^\s'\"]*@"
-)  # of a URL; too much rather than too little
+PASSWORD = re.compile(r"(?<=://)([^\s/:@'\"]*):[^\s'\"]*@")  # of a URL; too much rather than too little
 BEARER = re.compile(r"(?i)(bearer\s+)[^\s'\",]+")
 HIDDEN = "***"
 
