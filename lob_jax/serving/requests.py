@@ -267,11 +267,11 @@ class Scored:
 
     nats: tuple[float, ...]
     outside: tuple[str, ...]
-    brier: tuple[float, ...] = ()
-    chance: tuple[float, ...] = ()
-    likelier: tuple[float, ...] = ()
-    entropy_bits: tuple[float, ...] = ()
-    removed: tuple[float, ...] = ()
+    brier: tuple[float, ...]
+    chance: tuple[float, ...]
+    likelier: tuple[float, ...]
+    entropy_bits: tuple[float, ...]
+    removed: tuple[float, ...]
 
 
 @dataclasses.dataclass(frozen=True)

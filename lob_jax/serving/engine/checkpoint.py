@@ -10,7 +10,8 @@ import numpy as np
 
 from lob_jax.export.cache import BLOCK, ON_TRIAL, PREFIX
 from lob_jax.export.config import PLAIN
-from lob_jax.export.program import cache_inputs, exportable, forward, parameters
+from lob_jax.export.program import Program, cache_inputs, exportable, forward, parameters
+from lob_jax.export.score import Forward
 from lob_jax.generation.host.context import Inputs
 from lob_jax.models.apply import apply
 from lob_jax.models.attention.held import HeldCache
@@ -20,7 +21,6 @@ from lob_jax.models.inputs import Role, fields_read
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.runs.bundle import bundle_parts
 from lob_jax.runs.load import Run
-from lob_jax.runs.scoring import score
 from lob_jax.serving.config import EngineConfig
 from lob_jax.serving.engine.courses import Served
 from lob_jax.serving.engine.engine import Engine
@@ -48,6 +48,7 @@ def open_run(run: Run, *, name: str, settings: EngineConfig) -> Engine:
     read = {name: (kinds[name], shape) for name, shape in program.inputs.items()}
     returned: Arrays = {name: ("float32", ("...",)) for name in program.outputs}
     network, run_forward = JaxNetwork(run.params, run.model), jax.jit(program.function)
+    logits_of = padded_windows(program, network.params, slots=run.model.max_seq_length)
 
     def infer(inputs: Mapping[str, np.ndarray], outputs: tuple[str, ...]) -> dict[str, np.ndarray]:
         check_arrays(inputs, outputs, read, returned)
@@ -58,9 +59,7 @@ def open_run(run: Run, *, name: str, settings: EngineConfig) -> Engine:
         contents=parts.contents,
         tokenizer=run.tokenizer,
         network=network,
-        score=lambda history: scored_history(
-            history, parts.contents, score=lambda _, day, closed: score(run, day, closed=closed)
-        ),
+        score=lambda asked: scored_history(asked, parts.contents, forward=logits_of),
         infer=infer,
     )
     facts = facts_of(
@@ -73,6 +72,27 @@ def open_run(run: Run, *, name: str, settings: EngineConfig) -> Engine:
         outputs=returned,
     )
     return warm_up(Engine(served, facts, settings), parts.contents)
+
+
+def padded_windows(program: Program, params: Any, *, slots: int) -> Forward:
+    """Return the logits of windows as a function of inputs, of which there may be others.
+
+    Windows are padded at their end, which causal models do not see, so that the program is compiled once.
+
+    Args:
+      program: that of complete windows.
+      params: the parameters, on the device.
+      slots: the greatest length of a window.
+    """
+    run = jax.jit(program.function)
+
+    def logits_of(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        length = inputs["tokens"].shape[1]
+        widths = {name: [(0, 0), (0, slots - length)] + [(0, 0)] * (inputs[name].ndim - 2) for name in program.inputs}
+        padded = {name: np.pad(inputs[name], width) for name, width in widths.items()}
+        return np.asarray(run(params, padded)[program.outputs.index("logits")])[:, :length]
+
+    return logits_of
 
 
 class JaxCache:

@@ -56,14 +56,14 @@ class Served:
       contents: its configuration and what generation needs.
       tokenizer: the tokenizer of its tokens.
       network: the network.
-      score: how likely the events of a history were.
+      score: how likely the events of a history were, those that are asked for.
       infer: runs the graph of complete windows on arrays by name.
     """
 
     contents: Contents
     tokenizer: Tokenizer
     network: Network
-    score: Callable[[History], Scored]
+    score: Callable[[Score], Scored]
     infer: Callable[[Mapping[str, np.ndarray], tuple[str, ...]], dict[str, np.ndarray]]
 
 
@@ -124,7 +124,7 @@ def course_of(request: Request, work: Work, *, fill: Fill, tell: Tell) -> Course
         case Forecast():
             return _forecast(request, work, fill)
         case Score():
-            return _aside(lambda: work.served.score(request.history))
+            return _aside(lambda: work.served.score(request))
         case Infer():
             return _aside(lambda: work.served.infer(request.inputs, request.outputs))
 

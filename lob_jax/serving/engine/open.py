@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,13 @@ from lob_jax.errors import InputError
 from lob_jax.export.bundle import open_bundle
 from lob_jax.export.contents import Contents
 from lob_jax.export.generate import forward_of, open_network, open_windows, recommended
-from lob_jax.export.score import score
+from lob_jax.export.score import Forward, score
 from lob_jax.serving.config import EngineConfig
 from lob_jax.serving.engine.courses import Served, checked_market
 from lob_jax.serving.engine.engine import Engine
 from lob_jax.serving.engine.warm_up import warm_up
 from lob_jax.serving.predict.scored import scored
-from lob_jax.serving.requests import History, ModelFacts, Scored
+from lob_jax.serving.requests import ModelFacts, Score, Scored
 
 TYPES = {"tensor(int16)": "int16", "tensor(int32)": "int32", "tensor(float)": "float32"}  # of arrays of a graph
 Arrays = Mapping[str, tuple[str, tuple[int | str, ...]]]
@@ -46,7 +46,7 @@ def open_server(folder: pathlib.Path | str, *, name: str, settings: EngineConfig
         contents=bundle.contents,
         tokenizer=bundle.tokenizer,
         network=open_network(bundle, **how),
-        score=lambda history: scored_history(history, bundle.contents, score=functools.partial(score, forward=forward)),
+        score=lambda asked: scored_history(asked, bundle.contents, forward=forward),
         infer=functools.partial(_infer, windows),
     )
     facts = facts_of(
@@ -63,20 +63,21 @@ def open_server(folder: pathlib.Path | str, *, name: str, settings: EngineConfig
     return warm_up(Engine(served, facts, settings), bundle.contents)
 
 
-def scored_history(history: History, contents: Contents, *, score: Callable[..., Any]) -> Scored:
-    """Return how likely the events of a history were.
+def scored_history(asked: Score, contents: Contents, *, forward: Forward) -> Scored:
+    """Return how likely events were.
 
     Args:
-      history: the events.
+      asked: the events.
       contents: the model.
-      score: (contents, day, closed=...) -> `EventScores`.
+      forward: the network, see `lob_jax.export.score.score`.
 
     Raises:
-      InputError: an event contradicts the book before it.
+      InputError: an event contradicts the book before it, or there is no event to score.
     """
+    history = asked.history
     market = checked_market(history, contents)
     day = MarketDay(market.instrument, history.book, history.events, history.corrections, {})
-    return scored(score(contents, day, closed=history.closed))
+    return scored(score(contents, day, forward, closed=history.closed, first=asked.first))
 
 
 def facts_of(

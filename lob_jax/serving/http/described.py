@@ -152,11 +152,16 @@ class Forecast(Told):
 
 
 class Scored(Told):
-    """How likely each event was, in nats, and why one is outside of what the book allows."""
+    """How likely each event was, from `first` on, each given those before it."""
 
     model: str
-    nats: list[float | None]
-    outside: list[str]
+    nats: list[float | None] = Field(description="the log-likelihood")
+    outside: list[str] = Field(description='why the book does not allow the event; "" if it does')
+    brier: list[float | None] = Field(description="of kind and side: the sum of the squared errors, 0 to 2")
+    chance: list[float | None] = Field(description="the probability of the kind and side that came")
+    likelier: list[float | None] = Field(description="that of all kinds and sides that were likelier")
+    entropy_bits: list[float | None] = Field(description="of the distribution over kinds, sides and prices")
+    removed: list[float | None] = Field(description="the share of it that the book forbids, as the network has it")
     seconds: Seconds
 
 

@@ -185,6 +185,7 @@ class ScoreAsked(Asked):
     """Ask how likely each event of a history was."""
 
     history: History
+    first: int = Field(0, ge=0, description="the first event that is asked for; those before it are its context")
 
 
 class SessionAsked(Asked):

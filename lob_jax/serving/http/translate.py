@@ -140,7 +140,11 @@ def forecast(asked: schemas.ForecastAsked, terms: Terms) -> Asked:
 def score(asked: schemas.ScoreAsked, terms: Terms) -> Asked:
     """Return the request for likelihoods."""
     found, read = history(asked.history, terms)
-    return Asked(requests.Score(found), lambda event: read.pointer(event, "/history/events"), asked.deadline_s)
+    if asked.first >= max(len(found.events), 1):
+        fault = Fault("/first", f"an event of the history: below {len(found.events)}", str(asked.first))
+        raise invalid([fault], detail="there is nothing to score")
+    scores = requests.Score(found, asked.first)
+    return Asked(scores, lambda event: read.pointer(event, "/history/events"), asked.deadline_s)
 
 
 def _sampling(asked: schemas.SampledAsked, terms: Terms) -> SamplingConfig:
@@ -249,8 +253,9 @@ def _divided(values: Any, scale: int) -> Any:
 
 def scored_json(found: requests.Scored, terms: Terms) -> dict[str, Any]:
     """Return how likely events were; null for an event that has no probability."""
-    nats = [finite(value) for value in found.nats]
-    return {"model": terms.facts.name, "nats": nats, "outside": list(found.outside)}
+    names = ("brier", "chance", "likelier", "entropy_bits", "removed")
+    columns = {name: [finite(value) for value in getattr(found, name)] for name in ("nats", *names)}
+    return {"model": terms.facts.name, "nats": columns.pop("nats"), "outside": list(found.outside), **columns}
 
 
 def facts_json(facts: ModelFacts) -> dict[str, Any]:

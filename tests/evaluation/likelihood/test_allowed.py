@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lob_jax.evaluation.likelihood.allowed import Allowed, write_log_likelihoods
+from lob_jax.evaluation.likelihood.allowed import Allowed, write_factors, write_log_likelihoods
 from lob_jax.generation.host.given import ranges_of_states
 from lob_jax.tokens.sets.planes import CLASSES
 from lob_jax.tokens.vocabulary import CLASS_SIZE, VOCAB_SIZE
@@ -26,15 +26,16 @@ def made():
     return logits_TV, grammar_TV, book_TV, escape_TC, tokens_T
 
 
-def found(made, *, by_book, shift=0.0):
+def found(made, *, by_book=0, by_grammar=1):
     logits_TV, grammar_TV, book_TV, escape_TC, tokens_T = made
     first, last, offset = ranges_of_states(book_TV)
     state_T, kind_T = np.arange(PLACES, dtype=np.int16), np.zeros(PLACES, np.int8)
     sets = (offset, first.astype(np.uint16), last.astype(np.uint16))
-    allowed = Allowed(grammar_TV, state_T, by_book, kind_T, escape_TC[:, None], *sets)
-    found_T = np.zeros(PLACES)
-    places = np.arange(PLACES)[::-1].copy()
-    write_log_likelihoods(allowed, tokens_T, places, np.ascontiguousarray(logits_TV[::-1]), found_T)
+    allowed = Allowed(grammar_TV, state_T, by_grammar, by_book, kind_T, escape_TC[:, None], *sets)
+    found_T, factor_T2C = np.zeros(PLACES), np.zeros((PLACES, 2, CLASSES))
+    places, logits_TV = np.arange(PLACES)[::-1].copy(), np.ascontiguousarray(logits_TV[::-1])
+    write_factors(allowed, places, logits_TV, factor_T2C)
+    write_log_likelihoods(allowed, tokens_T, places, logits_TV, factor_T2C, found_T)
     return found_T
 
 
@@ -46,7 +47,16 @@ def softmax(logits_V, allowed_V):
 def test_in_the_grammar_it_is_the_softmax(made):
     logits_TV, grammar_TV, _, _, tokens_T = made
     expected = [np.log(softmax(*rows)[token]) for *rows, token in zip(logits_TV, grammar_TV, tokens_T, strict=True)]
-    np.testing.assert_allclose(found(made, by_book=0), expected, rtol=1e-10)
+    np.testing.assert_allclose(found(made), expected, rtol=1e-10)
+
+
+def test_without_a_mask_all_tokens_count(made):
+    logits_TV, *_, tokens_T = made
+    everything_V = np.ones(VOCAB_SIZE, bool)
+    expected = [
+        np.log(softmax(logits_V, everything_V)[token]) for logits_V, token in zip(logits_TV, tokens_T, strict=True)
+    ]
+    np.testing.assert_allclose(found(made, by_grammar=0), expected, rtol=1e-10)
 
 
 def test_in_the_book_it_is_the_mixture(made):
@@ -59,7 +69,7 @@ def test_in_the_book_it_is_the_mixture(made):
         g, e_V = softmax(logits_V, grammar_V), np.repeat(escape_C, CLASS_SIZE) * (not same)
         b = g if same else softmax(logits_V, book_V)
         expected.append(np.log(((1 - (e_V * g).sum()) * b + e_V * g)[token]))
-    np.testing.assert_allclose(found(made, by_book=1), expected, rtol=1e-7)
+    np.testing.assert_allclose(found(made, by_book=1), expected, rtol=1e-10)
 
 
 @pytest.mark.parametrize("gap", [200.0, 2_000.0])

@@ -81,11 +81,16 @@ class Watched:
 
 
 @contextlib.contextmanager
-def serving(name="by time", day="orders", score=lambda history: len(history.events), **changes):
+def serving(
+    name="by time", day="orders", score=lambda asked: len(asked.history.events), mask=None, largest=None, **changes
+):
     """Give an engine and its network."""
     market, tokenizer = days()[day], tokenizer_of(name)
     network = Watched(OnnxNetwork(graph_of(name), MODELS[name], threads=1))
-    contents = contents_of(market, tokenizer, MODELS[name])
+    model = MODELS[name] if mask is None else dataclasses.replace(MODELS[name], mask=mask)
+    contents = contents_of(market, tokenizer, model)
+    if largest is not None:
+        contents = dataclasses.replace(contents, largest=largest)
     served = Served(contents, tokenizer, network, score=score, infer=lambda *_: {})
     facts = ModelFacts(name, "", "", contents.instrument, "float32", 0, 0, market.start.window, False, 0, {}, {}, {})
     engine = Engine(served, facts, dataclasses.replace(SETTINGS, **changes))

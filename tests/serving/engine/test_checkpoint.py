@@ -1,14 +1,22 @@
 """The network of a checkpoint, in JAX: what it reads is what ONNX Runtime reads, whatever is in the other rows."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
-from lob_jax.export.decoder import OnnxNetwork
+from lob_jax.export.decoder import OnnxNetwork, session
+from lob_jax.export.generate import forward_of
+from lob_jax.export.graphs import graph_of_program
+from lob_jax.export.program import forward, parameters
 from lob_jax.models.inputs import Role, fields_read
-from lob_jax.serving.engine.checkpoint import JaxNetwork
+from lob_jax.serving.engine.checkpoint import JaxNetwork, padded_windows
+from lob_jax.serving.engine.open import scored_history
+from lob_jax.serving.requests import Score, Scored
 from tests.export.bundled_models import inputs_of
-from tests.serving.engine.engines import MODELS, graph_of, params_of
+from tests.serving.engine.engines import MODELS, graph_of, history_of, params_of, tokenizer_of
+from tests.serving.market.markets import contents_of, days
 
 
 @pytest.fixture(scope="module", params=["by time", "prefix"])
@@ -66,3 +74,19 @@ def test_it_reads_what_the_model_reads_and_knows_its_memory(both):
     slots = model.max_seq_length + 33
     assert cache.row_bytes >= keys * slots and len(jax.tree.leaves(cache.held)) >= 2 * model.n_layers
     assert onnx.new_cache(3).row_bytes >= keys * 128
+
+
+@pytest.mark.parametrize("name", ["prefix", "compact"])
+def test_events_are_scored_as_by_onnx_runtime(name):
+    """In several windows, of which the last is the shortest."""
+    model, params, market = MODELS[name], params_of(name), days()["orders"]
+    program = forward(params, model)
+    by_jax = padded_windows(program, jax.device_put(parameters(params, model)), slots=model.max_seq_length)
+    by_onnx = forward_of(session(graph_of_program(program).SerializeToString(), threads=1))
+    contents, asked = contents_of(market, tokenizer_of(name), model), Score(history_of(market, 110), 20)
+    contents = dataclasses.replace(contents, escapes=contents.escapes + 0.01)
+    one, other = (scored_history(asked, contents, forward=each) for each in (by_jax, by_onnx))
+    assert len(one.nats) == 90 and one.outside == other.outside
+    for field in dataclasses.fields(Scored):
+        if field.name != "outside":
+            np.testing.assert_allclose(getattr(one, field.name), getattr(other, field.name), atol=2e-4, rtol=0)

@@ -138,7 +138,7 @@ def test_predictions_do_not_wait_for_rows():
 
 def test_work_aside_that_is_given_up_is_not_done():
     scores, go_on = [], threading.Event()
-    with serving(score=lambda history: (go_on.wait(60), scores.append(len(history.events)))) as (engine, _):
+    with serving(score=lambda asked: (go_on.wait(60), scores.append(len(asked.history.events)))) as (engine, _):
         jobs = [asked(engine, Score(history_of(DAY, events))) for events in (1, 2, 3)]
         assert until(lambda: engine.load().queued == 0)
         jobs[1][0].cancel()

@@ -58,6 +58,16 @@ def test_the_engine_is_asked_what_the_client_asks(server):
     assert (asked.heads, asked.most, asked.moves) == (1, 1, requests.Moves(3, 4, 5))
 
 
+def test_events_are_scored_from_the_first_that_is_asked_for(server):
+    history = {"opening": OPENING, "events": [ADD, {"kind": "level", "side": "bid", "price": 1, "size": 1}, ADD, ADD]}
+    found = [server.client.post("/v1/score", json={"history": history, "first": first}).json() for first in (0, 2)]
+    assert server.stub.jobs[-1].request.first == 2 and len(found[0]["nats"]) == 3
+    for name in set(found[0]) - {"model", "seconds"}:
+        assert found[1][name] == found[0][name][2:]
+    refused = server.client.post("/v1/score", json={"history": history, "first": 3})
+    assert (refused.status_code, refused.json()["was"]) == (422, "3")
+
+
 def test_a_stream_has_the_events_of_the_whole_answer(server):
     body = {"history": HISTORY, "paths": 3, "events": 40, "seed": 7}
     whole = server.client.post("/v1/generate", json=body).json()
@@ -173,6 +183,8 @@ PREDICT = {"history": HISTORY}
         ("forecast", {**PREDICT, "quantiles": [1.5]}, "/quantiles/0"),
         ("forecast", {**PREDICT, "by": "years"}, "/by"),
         ("score", {"session": "stub~x"}, "/history"),
+        ("score", {"history": HISTORY, "first": -1}, "/first"),
+        ("score", {"history": HISTORY, "first": 1}, "/first"),
         ("sessions", {"history": {"opening": {}}}, "/history/opening/time"),
     ],
 )

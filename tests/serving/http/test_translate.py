@@ -56,5 +56,9 @@ def test_volumes_are_in_units_of_the_market(terms):
 
 
 def test_likelihoods_that_json_does_not_have(terms):
-    found = translate.scored_json(requests.Scored((-1.0, -np.inf), ("", "price")), terms)
-    assert (found["nats"], found["outside"]) == ([-1.0, None], ["", "price"])
+    columns = {name: (0.5, 0.25) for name in ("brier", "chance", "likelier", "entropy_bits")}
+    scored = requests.Scored((-1.0, -np.inf), ("", "price"), **columns, removed=(0.0, np.nan))
+    found = translate.scored_json(scored, terms)
+    described.Scored.model_validate({**found, "seconds": {}}, strict=True)
+    assert (found["nats"], found["outside"], found["removed"]) == ([-1.0, None], ["", "price"], [0.0, None])
+    assert all(found[name] == list(column) for name, column in columns.items())
