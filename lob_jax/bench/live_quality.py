@@ -3,7 +3,8 @@
 `python -m lob_jax.bench.live_quality --run runs/goog` takes a trained run with a bundle, and scores its test split,
 which neither training nor the reference has seen: the changes beside the validation split, in windows of as many events
 as a monitor keeps, are what thresholds must not be passed by. Then it scores the same events with defects, which are
-planted into the book and the events alike. `--other MESSAGE` adds a LOBSTER day of another instrument.
+planted into the book and the events alike, and with broken networks. `--other MESSAGE` adds a LOBSTER day of another
+instrument.
 """
 
 import argparse
@@ -69,6 +70,27 @@ PLANTED: dict[str, Callable[[MarketDay], MarketDay]] = {
     "tick x 5": dearer,
     "gaps x 5": lambda day: slower(day, by=5),
     "gaps / 5": lambda day: slower(day, by=0.2),
+}
+
+
+def scaled(forward: Forward, *, by: float) -> Forward:
+    """Return a network that is more certain than it should be, or less."""
+    return lambda inputs: forward(inputs) * np.float32(by)
+
+
+def blind(forward: Forward) -> Forward:
+    """Return a network that reads tokens and nothing else: all other inputs are 0."""
+
+    def read(inputs: dict[str, np.ndarray]) -> np.ndarray:
+        return forward({name: one if name == "tokens" else np.zeros_like(one) for name, one in inputs.items()})
+
+    return read
+
+
+BROKEN: dict[str, Callable[[Forward], Forward]] = {
+    "logits x 1.5": lambda forward: scaled(forward, by=1.5),
+    "logits / 1.5": lambda forward: scaled(forward, by=1 / 1.5),
+    "no book": blind,
 }
 
 
@@ -143,6 +165,8 @@ def run(chosen: argparse.Namespace) -> dict[str, Any]:
         name: watched([part._replace(day=plant(part.day)) for part in few], model, every=False)[-1]
         for name, plant in PLANTED.items()
     }
+    for name, broken in BROKEN.items():
+        planted[name] = watched(few, model._replace(forward=broken(forward)), every=False)[-1]
     for path in chosen.other:
         day = load_incremental_data(path)
         planted[day.instrument.symbol] = watched(places_in(day, DEFECTS), model, every=False)[-1]
@@ -169,11 +193,11 @@ def quantiles(reports: Sequence[Report], column: str) -> tuple[float, float, flo
 def table(found: dict[str, Any]) -> list[str]:
     """Return the results as lines of text."""
     lines = [f"{'':<16}{'validation':>12}{'least':>10}{'median':>10}{'most':>10}" +
-             "".join(f"{name:>11}" for name in found["planted"])]  # fmt: skip
+             "".join(f"{name:>13}" for name in found["planted"])]  # fmt: skip
     for column, row in found["normal"].items():
         expected = found["validation"].get(column)
         cells = [" " * 12 if expected is None else f"{expected:>12.3f}", *(f"{one:>10.3f}" for one in row)]
-        cells += [f"{float('nan') if one[column] is None else one[column]:>11.3f}" for one in found["planted"].values()]
+        cells += [f"{float('nan') if one[column] is None else one[column]:>13.3f}" for one in found["planted"].values()]
         lines.append(f"{column:<16}{''.join(cells)}")
     return lines
 

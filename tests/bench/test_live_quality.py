@@ -7,7 +7,7 @@ import pytest
 
 import lob_jax
 from lob_jax.bench import live_quality
-from lob_jax.bench.live_quality import PIECE, PLANTED, pieces_of, places_in, quantiles, table
+from lob_jax.bench.live_quality import BROKEN, PIECE, PLANTED, pieces_of, places_in, quantiles, table
 from lob_jax.book.replay import count_states, replay
 from lob_jax.errors import InputError
 from lob_jax.export.reference.features import columns_of
@@ -38,6 +38,19 @@ def test_defects_are_what_they_say():
     gaps = np.diff(DAY.events.time_ns)
     np.testing.assert_allclose(np.diff(made["gaps x 5"].events.time_ns), 5 * gaps, atol=64)
     np.testing.assert_allclose(np.diff(made["gaps / 5"].events.time_ns), gaps / 5, atol=64)
+
+
+def test_broken_networks_are_what_they_say():
+    given = {"tokens": np.ones((1, 3), np.int32), "features": np.full((1, 3), 2.0, np.float32)}
+
+    def added(inputs):
+        return inputs["tokens"].astype(np.float32) + inputs["features"]
+
+    found = {name: broken(added)(given) for name, broken in BROKEN.items()}
+    assert {name: float(one[0, 0]) for name, one in found.items()} == {
+        "logits x 1.5": 4.5, "logits / 1.5": 2.0, "no book": 1.0,
+    }  # fmt: skip
+    assert found["logits x 1.5"].dtype == np.float32
 
 
 def test_pieces_are_all_events_that_count_once():
@@ -79,7 +92,8 @@ def test_a_run_is_studied_from_the_command_line(tmp_path, capsys, monkeypatch):
     live_quality.main(["--run", str(tmp_path), "--threads", "1"])
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert result["validation"]["events"] == exported.bundle.contents.reference.quality.events
-    assert list(result["planted"]) == list(PLANTED)
+    assert list(result["planted"]) == [*PLANTED, *BROKEN]
+    assert len({one["nats"] for one in result["planted"].values()}) == len(result["planted"])
     assert result["planted"]["sizes x 3"]["nats"] < result["planted"]["none"]["nats"]
     least, median, most = result["normal"]["nats"]
     assert least <= median <= most < 0
