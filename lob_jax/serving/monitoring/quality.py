@@ -1,8 +1,8 @@
 """Live quality: how well the latest scored events were predicted, beside counts on the same events.
 
 What is normal varies with the time of day. For a model of GOOG's LOBSTER day, over WINDOW events of the test split and
-beside the validation split, the log-likelihood fell by up to 0.9 nats an event, the gain over counts by up to 0.7, by up
-to 0.4 beyond three standard errors, and the calibration error was up to 0.05 above what chance explains (measured by
+beside the validation split, the log-likelihood fell by up to 0.9 nats an event, the gain over counts by up to 0.7, by
+up to 0.4 beyond three standard errors, and the calibration error was up to 0.05 above what chance explains (measured by
 `python -m lob_jax.bench.live_quality`). Over 1,000 events the gain fell by up to 0.6 beyond three standard errors. Each
 number notices something else:
 
