@@ -54,8 +54,7 @@ def test_it_knows_the_market_and_its_tokens(reference, contents):
     assert reference.comparable and reference.baseline.digits == [contents.vocabulary.time_digits]
 
 
-def test_the_leads_of_records_are_context_alone(run):
-    day = next(parts_of(open_records(run.workdir / "records", "train"), run.tokenizer, symbol="SYN", most=1)).day
+def test_the_leads_of_records_are_context_alone(day):
     whole, _ = counts_of([Part(day)], digits=5)
     rest, _ = counts_of([Part(day, 100)], digits=5)
     first, _ = counts_of([Part(day.part(0, 100, start=day.start))], digits=5)

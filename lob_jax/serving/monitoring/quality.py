@@ -1,4 +1,16 @@
-"""Live quality: how well the latest scored events were predicted, beside counts on the same events."""
+"""Live quality: how well the latest scored events were predicted, beside counts on the same events.
+
+What is normal varies with the time of day. For a model of GOOG's LOBSTER day, over WINDOW events of the test split and
+beside the validation split, the log-likelihood fell by up to 0.9 nats an event, the gain over counts by up to 0.7, by
+up to 0.4 beyond three standard errors, and the calibration error was up to 0.05 above what chance explains (measured by
+`python -m lob_jax.bench.live_quality`). Over 1,000 events the gain fell by up to 0.6 beyond three standard errors. Each
+number notices something else:
+
+* Inputs that have changed lower the likelihood (sizes x 3 by 2.6 nats, prices x 5 by 2.3, gaps x 5 by 1.3), but that of
+  counts, too: the gain falls by at most 0.8.
+* A network that is wrong loses its gain: by 3.8 nats where it does not see the book, by 1.4 where its logits are 1.5
+  times too large; both times the calibration error rises by 0.13. Logits that are 1.5 times too small pass unnoticed.
+"""
 
 import numpy as np
 
