@@ -133,6 +133,28 @@ def test_paths_and_bodies(kind):
 
 
 @BOTH
+def test_outcomes_and_experiments(kind, waits):
+    busy = answer(503, PROBLEM, kind=KIND, Retry_After="1")
+
+    async def do(made):
+        async with made.session(OPENING, experiment="e", unit="u") as market:
+            await market.outcome("first", [{"kind": "level"}])
+        await made.experiments()
+        await made.experiment("a/b")
+        return market.affinity
+
+    with scripted(STATE, busy, *[answer(200)] * 4) as server:
+        affinity = in_turn(do, server.url, kind)
+    sent = [split(seen) for seen in server.seen]
+    told = {"session": "m~1/x", "outcome": "first", "events": [{"kind": "level"}]}
+    assert waits == [1.0] and sent[1] == sent[2]  # it counts once, however often it is sent
+    assert sent[1][0].startswith("POST /v1/outcomes ") and sent[1][2] == told
+    assert sent[1][1]["x-session-affinity"] == affinity
+    assert sent[0][2] == {"history": {"opening": OPENING, "events": []}, "experiment": "e", "unit": "u"}
+    assert [first.split()[1] for first, _, _ in sent[4:]] == ["/v1/experiments", "/v1/experiments/a%2Fb"]
+
+
+@BOTH
 def test_all_requests_of_a_session_go_to_one_process(kind):
     async def do(made):
         async with made.session(OPENING, model="m") as market:

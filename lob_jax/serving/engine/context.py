@@ -100,9 +100,13 @@ class MarketContext:
         twin.cache.copy_row(0, self.cache, 0)
         return twin
 
+    def has_room(self, count: int) -> bool:
+        """Return whether the context has places for so many tokens."""
+        return self.length + count <= self._limit
+
     def with_room(self, count: int) -> "MarketContext":
         """Return a context with places for so many tokens: this one, or a new one of its newest tokens; all is read."""
-        context = self if self.length + count <= self._limit else self.anew(self.newest(self._kept))
+        context = self if self.has_room(count) else self.anew(self.newest(self._kept))
         context.read_all()
         return context
 

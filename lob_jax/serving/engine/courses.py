@@ -15,13 +15,13 @@ from lob_jax.generation.host.context import Inputs
 from lob_jax.generation.host.continuation import Continuation
 from lob_jax.generation.prompt import Prompt
 from lob_jax.generation.settings import SamplingConfig
-from lob_jax.serving.engine.context import MarketContext, Trials
+from lob_jax.serving.engine.ahead import Wanted, begun, of_session
+from lob_jax.serving.engine.context import MarketContext
 from lob_jax.serving.engine.jobs import Aside, Course, Demand, Rows
 from lob_jax.serving.engine.network import Network
 from lob_jax.serving.engine.sampled import Fill, Tell, days_of, middle_of, middles_of, moved, sampled_rows
 from lob_jax.serving.engine.sessions import Session, Sessions
 from lob_jax.serving.market.market import NO_EVENTS, LiveMarket
-from lob_jax.serving.predict.prediction import predicted
 from lob_jax.serving.requests import (
     Close,
     Feed,
@@ -36,7 +36,6 @@ from lob_jax.serving.requests import (
     OpenSession,
     PathEvent,
     Predict,
-    Prediction,
     Request,
     Score,
     Scored,
@@ -201,6 +200,7 @@ def _feed(request: Feed, work: Work) -> Course:
         market.take(NO_EVENTS, late)
     corrected, parts = market.corrected, list(follow(market, request.events, corrections))
     session.market = market
+    session.forget_prediction()
     if is_late:
         session.context.correct(*corrected)
     for inputs in parts:
@@ -233,27 +233,16 @@ def _predict(request: Predict, work: Work, fill: Fill) -> Course:
     served, place = work.served, (yield from _place(request.market, work))
     yield from _read(place)
     place.context.read_all()
-    prompt = place.market.prompt()
-    if request.moves is not None:  # of the same market, whatever the session follows meanwhile
-        place = Followed(place.market.copy(), place.context.copy())
-    how = {"model": served.contents.model, "tokenizer": served.tokenizer, "instrument": place.market.instrument}
-    asked = predicted(prompt, place.context.next_logits_V, heads=request.heads, most=request.most, **how)
-    prediction = _driven(asked, Trials(place.context))
+    wanted = Wanted(request.heads, request.most)
+    if isinstance(place, Session):
+        prediction = of_session(place, wanted, served)
+    else:
+        prediction = begun(place, wanted, served).complete()
     if request.moves is None:
         return prediction
+    place = Followed(place.market.copy(), place.context.copy())  # whatever a session follows meanwhile
     found = yield from _moves(request.moves, place, work, fill)
     return dataclasses.replace(prediction, moves=found)
-
-
-def _driven(asked: Generator[Inputs, Any, Prediction], trials: Trials) -> Prediction:
-    """Let the network read what a coroutine asks for, and return its result."""
-    logits_BV = None
-    while True:
-        try:
-            inputs = asked.send(logits_BV)
-        except StopIteration as end:
-            return end.value
-        logits_BV = trials.read(inputs)
 
 
 def _moves(moves: Moves, place: Place, work: Work, fill: Fill) -> Generator[Demand, Any, Any]:

@@ -14,10 +14,11 @@ from typing import Any
 from lob_jax.errors import InputError
 from lob_jax.export.reference.reference import Reference
 from lob_jax.serving.config import EngineConfig
+from lob_jax.serving.engine.ahead import go_ahead
 from lob_jax.serving.engine.courses import Served, Work, course_of
 from lob_jax.serving.engine.jobs import RELEASE, TURN, Aside, Job, Rows, Step
 from lob_jax.serving.engine.rows import RowPool
-from lob_jax.serving.engine.sessions import Sessions
+from lob_jax.serving.engine.sessions import Session, Sessions
 from lob_jax.serving.requests import (
     Busy,
     Cancelled,
@@ -121,11 +122,12 @@ class Engine:
         while not self._ended:
             with self._wake:
                 idle = not self._waiting and not any(self._can_go_on(job) for job in self._active)
-                if idle and not self._sessions.unread:
+                fed = self._sessions.fed if idle else None
+                if idle and fed is None:
                     self._wake.wait(PATIENCE_S)
             try:
-                if idle and self._sessions.unread:
-                    self._sessions.read_ahead()
+                if fed is not None:
+                    self._go_ahead(fed)
                 self._turn()
             except Exception as error:  # the thread goes on: without it, every request would hang
                 _LOG.exception("the engine has failed")
@@ -133,6 +135,15 @@ class Engine:
                     self._end(job, error=error)
         for job in [*self._active, *self._waiting]:
             self._end(job, error=Cancelled("the server has ended"))
+
+    def _go_ahead(self, session: Session) -> None:
+        """Do a part of what a session will probably need."""
+        more = False  # what fails is not tried again
+        try:
+            more = go_ahead(session, self._work.served)
+        finally:
+            if not more:
+                self._sessions.note_done(session)
 
     def _can_go_on(self, job: Job) -> bool:
         """Return whether a job needs nothing that comes from elsewhere."""

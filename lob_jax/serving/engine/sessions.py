@@ -5,6 +5,7 @@ import secrets
 import time
 
 from lob_jax.serving.config import EngineConfig
+from lob_jax.serving.engine.ahead import NextEvent, Wanted
 from lob_jax.serving.engine.context import MarketContext
 from lob_jax.serving.market.market import LiveMarket
 from lob_jax.serving.requests import Busy, InSession, SessionState, Unknown
@@ -22,6 +23,9 @@ class Session:
       market: the market.
       context: what the network has read of it.
       used: when it was last used, on the monotonic clock.
+      asked: the prediction that was last asked for since it was fed; None for none.
+      wanted: the one that is to be made ahead: that of the last time.
+      ahead: the prediction after what it has followed; None if nothing of it is made.
     """
 
     name: str
@@ -29,6 +33,13 @@ class Session:
     market: LiveMarket
     context: MarketContext
     used: float
+    asked: Wanted | None = None
+    wanted: Wanted | None = None
+    ahead: NextEvent | None = None
+
+    def forget_prediction(self) -> None:
+        """Give up what was predicted, since there is more to predict from; it is wanted again if it was asked for."""
+        self.asked, self.wanted, self.ahead = None, self.asked, None
 
     def state(self, *, idle_s: float) -> SessionState:
         """Return how the session stands."""
@@ -45,7 +56,7 @@ class Sessions:
     def __init__(self, settings: EngineConfig) -> None:
         self._settings = settings
         self._open: dict[str, Session] = {}
-        self._fed: dict[str, None] = {}  # names of sessions of which something is not read yet, the latest last
+        self._fed: dict[str, None] = {}  # names of sessions for which something can be done ahead, the latest last
 
     def __len__(self) -> int:
         return len(self._open)
@@ -90,23 +101,23 @@ class Sessions:
         return session
 
     @property
-    def unread(self) -> bool:
-        """Return whether there is something to read ahead."""
-        return bool(self._fed)
+    def fed(self) -> Session | None:
+        """Return the session that was fed last, of those for which something can be done ahead."""
+        while self._fed:
+            name = next(reversed(self._fed))
+            if name in self._open:
+                return self._open[name]
+            del self._fed[name]
+        return None
 
     def note_fed(self, session: Session) -> None:
-        """Note that a session has followed events which the network has not read."""
+        """Note that something can be done ahead for a session."""
         self._fed.pop(session.name, None)
         self._fed[session.name] = None
 
-    def read_ahead(self) -> None:
-        """Let the network read a block of the session that was fed last, so that a request need not wait for it."""
-        name, _ = self._fed.popitem()
-        session = self._open.get(name)
-        if session is not None:
-            next(session.context.read(), None)
-            if session.context.logits_V is None:
-                self._fed[name] = None
+    def note_done(self, session: Session) -> None:
+        """Note that nothing is left to do ahead for a session."""
+        del self._fed[session.name]
 
     def expire(self) -> None:
         """End the sessions that have not been used for too long."""

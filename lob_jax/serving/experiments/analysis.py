@@ -110,7 +110,7 @@ def _advice(
 def _known(name: str, arm: ArmResult, *, control: str) -> str:
     """Return in words how a challenger compares with the control."""
     nats = arm.nats
-    if not arm.blocks or np.isinf(nats.low) or np.isinf(nats.high):
+    if not arm.blocks or (np.isinf(nats.low) and np.isinf(nats.high)):
         return f"{name} has {arm.blocks} blocks, too few to say anything"
     figures = f"{nats.mean:+.4f} nats per event, between {nats.low:+.4f} and {nats.high:+.4f}, {arm.blocks} blocks"
     told = {"better": "is better than", "worse": "is worse than", "open": "may be better or worse than"}[arm.verdict]

@@ -76,7 +76,7 @@ class Experiments:
         """
         self._store, self._analysed, self._refresh_s, self._guards_s = store, analysed, refresh_s, guards_s
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="experiments")
-        self._lock, self._ending = threading.Lock(), threading.Event()
+        self._lock, self._turn, self._ending = threading.Lock(), threading.Lock(), threading.Event()
         self._known: dict[str, Known] = {}
         self._counts: dict[Of, Requests] = {}
         self._breakers: dict[Of, Breaker] = collections.defaultdict(Breaker)
@@ -183,7 +183,7 @@ class Experiments:
 
     def refresh(self) -> None:
         """Read all experiments and standings, and keep what was counted; what fails is tried again the next time."""
-        with contextlib.suppress(Unavailable):
+        with self._turn, contextlib.suppress(Unavailable):
             for experiment in self._store.experiments():
                 self._keep(Known(experiment, self._store.standing(experiment.name)))
             self._tell()
@@ -197,7 +197,7 @@ class Experiments:
             with contextlib.suppress(Unavailable):
                 for arm, because in self._tripped_by_guards(known.experiment):
                     self._trip((known.experiment.name, arm), because)
-        with contextlib.suppress(Unavailable):
+        with self._turn, contextlib.suppress(Unavailable):
             self._tell()
 
     def close(self) -> None:

@@ -12,12 +12,13 @@ from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import ASK, BID, Events
 from lob_jax.serving.requests import History, ModelFacts, Score
 
+LEAST = 500  # events that are kept: flows count hundreds, and each score reads all that is kept
 LONGEST = 8  # times as many events as are kept, for which a book may stay crossed
 
 
 def kept_events(facts: ModelFacts) -> int:
-    """Return how many events fill a model's context: an event has one token at least."""
-    return facts.slots
+    """Return how many events fill a model's context, of which an event takes one token at least, and its flow."""
+    return max(facts.slots, LEAST)
 
 
 class Tail:

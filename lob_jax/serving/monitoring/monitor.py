@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from lob_jax.events.schema import Events
-from lob_jax.export.reference.features import FEATURES, Before, Columns, binned, spread_bins
+from lob_jax.export.reference.features import FEATURES, UNKNOWN, Before, Columns, binned, spread_bins
 from lob_jax.export.reference.half_hours import half_hours_of
 from lob_jax.export.reference.quality import Quality, Scores, quality_of
 from lob_jax.export.reference.reference import Reference
@@ -92,8 +92,8 @@ class Monitor:
 
         Args:
           events: the events.
-          bid: the best bid after them, price quanta; None if there is none. Each of the events counts as one at which
-            the spread was that after the last one.
+          bid: the best bid after them, price quanta; None if there is none. The spread is known of the last event
+            alone: that of the others is not counted, since one value for all of them would look like drift.
           ask: the best ask.
           market: whose events they are: gaps and steps are from one event of a market to the next.
         """
@@ -153,7 +153,8 @@ class Monitor:
             halves = half_hours_of(columns.time_ns, self._reference.time_zone)
             spreads = [math.nan if bid is None or ask is None else ask - bid for _, bid, ask in parts]
             ticks = np.floor(np.array(spreads) / self._reference.tick)
-            bins["spread"] = np.repeat(spread_bins(ticks), [len(one) for one, _, _ in parts])
+            bins["spread"] = np.full(len(halves), UNKNOWN)
+            bins["spread"][np.cumsum([len(one) for one, _, _ in parts]) - 1] = spread_bins(ticks)
             for name in FEATURES:
                 self._latest.add(name, bins[name], halves)
         while len(self._before) > MARKETS:

@@ -23,7 +23,7 @@ from lob_jax.simulation.flow_parameters import FlowParameters
 
 LARGER, SLOWER = 3, 5  # of sizes and gaps
 SEED = 1_000_003  # of a day that no model has been trained on
-AT_ONCE = 500  # events of an addition
+AT_ONCE = 100  # events of an addition
 EXIT_FAILED = 1
 
 

@@ -60,13 +60,14 @@ class Watched:
     def __init__(self, network):
         self._network, self.go_on, self.failure = network, threading.Event(), None
         self.go_on.set()
-        self.steps, self.widest, self.blocks = 0, 0, 0
+        self.steps, self.widest, self.blocks, self.looks = 0, 0, 0, 0
 
     def new_cache(self, rows):
         return self._network.new_cache(rows)
 
     def look(self, cache, inputs):
         self.go_on.wait()
+        self.looks += 1
         return self._network.look(cache, inputs)
 
     def read(self, cache, inputs):

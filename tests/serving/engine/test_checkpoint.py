@@ -77,16 +77,17 @@ def test_it_reads_what_the_model_reads_and_knows_its_memory(both):
 
 
 @pytest.mark.parametrize("name", ["prefix", "compact"])
-def test_events_are_scored_as_by_onnx_runtime(name):
-    """In several windows, of which the last is the shortest."""
+@pytest.mark.parametrize("events", [110, 8])
+def test_events_are_scored_as_by_onnx_runtime(name, events):
+    """In several windows, or in one that is shorter than a context."""
     model, params, market = MODELS[name], params_of(name), days()["orders"]
     program = forward(params, model)
     by_jax = padded_windows(program, jax.device_put(parameters(params, model)), slots=model.max_seq_length)
     by_onnx = forward_of(session(graph_of_program(program).SerializeToString(), threads=1))
-    contents, asked = contents_of(market, tokenizer_of(name), model), Score(history_of(market, 110), 20)
+    contents, asked = contents_of(market, tokenizer_of(name), model), Score(history_of(market, events), 4)
     contents = dataclasses.replace(contents, escapes=contents.escapes + 0.01)
     one, other = (scored_history(asked, contents, forward=each) for each in (by_jax, by_onnx))
-    assert len(one.nats) == 90 and one.outside == other.outside
+    assert len(one.nats) == events - 4 and one.outside == other.outside
     for field in dataclasses.fields(Scored):
         if field.name != "outside":
             np.testing.assert_allclose(getattr(one, field.name), getattr(other, field.name), atol=2e-4, rtol=0)

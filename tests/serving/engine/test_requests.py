@@ -304,7 +304,7 @@ def test_an_idle_engine_reads_what_sessions_are_fed():
         first, second = (InSession(ask(engine, OpenSession(history_of(DAY, 5))).session) for _ in range(2))
         for here in (first, second):
             ask(engine, Feed(here, DAY.events[5:80], DAY.corrections.between(5, 80)))
-        assert until(lambda: not engine._sessions.unread)
+        assert until(lambda: engine._sessions.fed is None)
         tail = network.blocks
         expected = ask(engine, Predict(history_of(DAY, 80)))
         assert network.blocks > tail
@@ -313,7 +313,7 @@ def test_an_idle_engine_reads_what_sessions_are_fed():
         assert network.blocks == tail  # all had been read
         ask(engine, Feed(first, DAY.events[80:81]))
         ask(engine, Close(first))
-        assert until(lambda: not engine._sessions.unread)
+        assert until(lambda: engine._sessions.fed is None)
 
 
 def test_the_time_of_each_part_is_told():

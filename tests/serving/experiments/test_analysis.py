@@ -146,3 +146,17 @@ def test_with_unequal_weights_the_bounds_hold():
         looks = [analysed(split, kept_split(arm[:n].tolist(), score[:n], (0.9, 0.1))) for n in (50, 100, 200, 350, 500)]
         missed += any(look.arms["b"].verdict != "open" for look in looks)
     assert missed <= 10
+
+
+def test_a_bound_on_one_side_is_enough_for_a_verdict():
+    found = analysed(experiment("paired"), kept_paired([np.full(50, 1.99) + NOISE[0, :50] / 100]))
+    nats = found.arms["b"].nats
+    assert 1.5 < nats.low < nats.mean and nats.high == np.inf
+    assert found.advice == "promote b" and "between +1.9" in found.because and "+inf" in found.because
+
+
+def test_experiments_in_which_all_arms_have_tripped():
+    arm = np.arange(60) % 3
+    requests = {name: Requests(answered=900, failed=300) for name in "abc"}
+    found = analysed(experiment("split", 3), kept_split(arm.tolist(), np.full(60, -6.0), (1 / 3,) * 3, requests))
+    assert found.advice == "stop" and not found.ratio_broken and np.isfinite(found.ratio_evidence)

@@ -61,12 +61,20 @@ def test_what_is_created_or_decided_elsewhere_takes_effect(store):
         Experiments(store, analysed).find("none")
 
 
-def test_counts_are_kept_by_arm_and_survive_a_database_that_is_away(store, experiments):
+def test_counts_are_kept_by_arm_and_survive_a_database_that_is_away(store, experiments, monkeypatch):
     experiments.note("test", "a", seconds=0.5)
     experiments.note("test", "a", seconds=2.0, failed=True)
     experiments.note("test", "b", seconds=0.25, refused=True)
     experiments.note("unknown", "b", seconds=0.25)
-    store.away = True
+    count = store.count
+
+    def goes_away(*given):
+        store.away = True
+        count(*given)
+
+    monkeypatch.setattr(store, "count", goes_away)
+    experiments.refresh()
+    monkeypatch.undo()
     experiments.refresh()
     experiments.note("test", "a", seconds=0.5)
     store.away = False

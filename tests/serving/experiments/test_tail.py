@@ -1,16 +1,20 @@
 """The recent past of a market: what a model reads of its last events is that of the entire history."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from lob_jax.book.snapshot import CORRECTION_COLUMNS, Corrections
+from lob_jax.errors import InputError
 from lob_jax.events.halts import CLOSED, OPEN, QUOTING
 from lob_jax.events.schema import COLUMNS, Code, Kind
-from lob_jax.serving.experiments.tail import LONGEST, Tail, kept_events
+from lob_jax.serving.engine.open import scored_history
+from lob_jax.serving.experiments.tail import LEAST, LONGEST, Tail, kept_events
 from lob_jax.serving.market.market import LiveMarket
-from lob_jax.serving.requests import History
+from lob_jax.serving.requests import History, Score
 from lob_jax.serving.stub import stub_facts
-from tests.serving.market.markets import TOKENIZERS, contents_of, control, days, followed, one_event, opened
+from tests.serving.market.markets import EVERYTHING, TOKENIZERS, contents_of, control, days, followed, one_event, opened
 
 KEEP, STEP, LAST = 200, 37, 100
 OF_THE_PAST = ("event", "flow", "anchors")  # what a model reads of events that the tail no longer has
@@ -135,3 +139,55 @@ def test_a_book_that_stays_crossed_is_given_up():
 
 def test_as_many_events_are_kept_as_fill_a_context():
     assert kept_events(stub_facts(slots=5_000)) == 5_000
+    assert kept_events(stub_facts(slots=64)) == LEAST
+
+
+class Network:
+    """A network that sees the tokens and times of its window, the more recent the better."""
+
+    def __init__(self, vocabulary):
+        random = np.random.default_rng(0)
+        self._of_token = random.normal(0, 1, (vocabulary, vocabulary)).astype(np.float32)
+        self._of_time = random.normal(0, 1, (2, vocabulary)).astype(np.float32)
+
+    def __call__(self, inputs):
+        seen = self._of_token[inputs["tokens"]] + np.sin(inputs["clock"]).astype(np.float32) @ self._of_time
+        for at in range(1, seen.shape[1]):
+            seen[:, at] += 0.5 * seen[:, at - 1]
+        return seen
+
+
+@pytest.fixture(scope="module")
+def scored():
+    """Return a function that answers requests for scores, and a day."""
+    day = days()["narrow window"]
+    plain = {"flow_state": False, "queue_state": False, "pointer": False, "regime": "none", "n_regimes": 1}
+    model = dataclasses.replace(EVERYTHING, **plain, latest_tokens=False, max_seq_length=96)
+    contents = contents_of(day, TOKENIZERS["exact"], model)
+    network = Network(model.vocab_size)
+    return (lambda asked: scored_history(asked, contents, forward=network)), day
+
+
+def test_scores_are_those_of_the_entire_history(scored):
+    score, day = scored
+    tail = Tail(History(day.start), keep=96, instrument=day.instrument)
+    for first in range(0, 1_000, 50):
+        events, corrections = day.events[first : first + 50], day.corrections.between(first, first + 50)
+        asked = tail.score(events, corrections)
+        if first > 800:
+            whole = History(day.start, day.events[: first + 50], day.corrections.between(0, first + 50))
+            found, wanted = score(asked), score(Score(whole, first=first))
+            assert asked.first < first and len(found.nats) == 50
+            for name in ("nats", "brier", "chance", "entropy_bits"):
+                np.testing.assert_allclose(getattr(found, name), getattr(wanted, name), rtol=1e-5)
+        tail.extend(events, corrections)
+
+
+def test_an_event_that_contradicts_the_book_has_its_number(scored):
+    score, day = scored
+    tail = Tail(History(day.start), keep=96, instrument=day.instrument)
+    tail.extend(day.events[:300], day.corrections.between(0, 300))
+    wrong = day.events[300:303].replace(time_ns=day.events.time_ns[300:303] - np.array([0, 10**15, 0]))
+    with pytest.raises(InputError) as raised:
+        score(tail.score(wrong, Corrections.none()))
+    assert raised.value.event == len(tail) + 1

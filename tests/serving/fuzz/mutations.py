@@ -20,7 +20,8 @@ TENSOR = {"name": "tokens", "shape": [1, 3], "datatype": "INT32", "data": [1, 2,
 BESIDE = {"name": "book", "shape": [1, 3, 4], "datatype": "FP32", "data": [[[0.5] * 4] * 3]}
 
 EXPERIMENT = {
-    "name": "fuzz", "design": "split", "arms": [{"name": "a", "model": MODEL}, {"name": "b", "model": MODEL, "weight": 2}],
+    "name": "fuzz", "design": "split",
+    "arms": [{"name": "a", "model": MODEL}, {"name": "b", "model": MODEL, "weight": 2}],
     "salt": "salt", "created_s": 1e9, "block": 20, "gap": 5, "clip_nats": 1.5, "alpha": 0.05,
     "ramp": [{"after_s": 0, "share": 0.5}], "guards": {"latency_s": 0.5, "slow": 0.1},
 }  # fmt: skip

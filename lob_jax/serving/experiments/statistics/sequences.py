@@ -11,13 +11,14 @@ The evidence against mu is a mixture of exp(l S_n - l^2 V_n / 2) over l, normal 
   that heavy tails do no harm.
 * It is asymptotic otherwise: for observations with mean mu given those before, the bounds approach those of a Brownian
   motion (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, Annals of Statistics 52:2613, 2024), and the probability is
-  alpha up to an error that vanishes as the first look moves away from the start.
+  alpha up to an error that vanishes as the first look moves away from the start. The moments that this needs exist,
+  since scores are clipped.
 * Where the mean given the past changes, the bounds are for the average of these means so far, asymptotically, and wider
   than necessary: V_n then holds the spread of the means too. Bounds of earlier times are therefore not intersected with
   later ones: they were about another average.
 * Observations of one unit may be alike, in a way that nobody knows beforehand. So V_n is enlarged to what the sums of
-  units vary by, if that is more, see `by_unit`. The evidence only falls, and stays exact where it was; with many units
-  the bounds are then also for the mean over units like these, asymptotically in the number of units.
+  units vary by, if that is more, see `by_unit`. The evidence only falls, so that it stays exact where it was; and with
+  some dozens of units, the bounds also hold, approximately, for the mean over units like these.
 """
 
 import dataclasses

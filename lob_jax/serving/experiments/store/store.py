@@ -1,6 +1,7 @@
 """The database of experiments."""
 
 import dataclasses
+import threading
 from collections.abc import Mapping
 
 import sqlalchemy as sa
@@ -14,10 +15,10 @@ from lob_jax.serving.experiments.store import rows
 from lob_jax.serving.experiments.store.address import address_of
 from lob_jax.serving.experiments.store.database import Database
 from lob_jax.serving.experiments.store.errors import Conflict, Missing
+from lob_jax.serving.experiments.store.growing import Growing
 from lob_jax.serving.experiments.store.migrations import prepare
 from lob_jax.serving.experiments.store.outcomes import keep_outcome, kept_outcome
 from lob_jax.serving.experiments.store.reading import (
-    everything_kept,
     hold,
     kept_decisions,
     kept_experiment,
@@ -55,6 +56,8 @@ class Store:
         except BaseException:
             self._database.close()
             raise
+        self._growing: dict[str, Growing] = {}  # by experiment
+        self._growing_lock = threading.Lock()
         self._insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
 
     def close(self) -> None:
@@ -175,14 +178,14 @@ class Store:
                 connection.execute(new.on_conflict_do_update(index_elements=["experiment", "arm"], set_=sums))
 
     def kept(self, experiment: Experiment) -> Kept:
-        """Return all that statistics need, in the order in which it was kept.
+        """Return all that statistics need, in the order in which it was kept; its arrays cannot be written.
 
         Raises:
           Missing: the experiment is not kept.
         """
-        with self._database.reading() as connection:
-            kept_experiment(connection, experiment.name)
-            return everything_kept(connection, experiment)
+        with self._growing_lock:
+            growing = self._growing.setdefault(experiment.name, Growing(experiment))
+        return growing.read(self._database)
 
     def decide(self, name: str, decision: Decision) -> Standing:
         """Keep a decision about an experiment, and return how it stands then.

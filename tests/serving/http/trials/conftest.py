@@ -13,13 +13,13 @@ from lob_jax.serving.http.serve import Listening
 from lob_jax.serving.http.service import Service
 from lob_jax.serving.http.trials.routes import with_experiments
 from lob_jax.serving.stub import StubServer, stub_facts
-from tests.serving.experiments.conftest import url
+from tests.serving.experiments.conftest import new_database, url
 from tests.serving.experiments.memory import MemoryStore, analysed, made
 from tests.serving.experiments.postgres import postgres
 from tests.serving.http.conftest import HISTORY
 from tests.serving.settings import limits
 
-__all__ = ["postgres", "url"]
+__all__ = ["new_database", "postgres", "url"]
 
 
 def event(number):

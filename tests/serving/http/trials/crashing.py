@@ -152,7 +152,11 @@ def killed(database, kill, *, times, seed, units=2):
     with server_of(database) as server:
         clients = [Unit(server, f"unit {number}") for number in range(units)]
         for _ in range(times):
-            time.sleep(draw.uniform(0.0, 0.4))
+            more = draw.randint(0, 4)  # a server has work most of the time, however long it takes to start
+            reached = [len(client.acknowledged) + more for client in clients]
+            while all(len(c.acknowledged) < n and c.is_alive() for c, n in zip(clients, reached, strict=True)):
+                time.sleep(0.005)
+            time.sleep(draw.uniform(0.0, 0.05))
             kill(server)
         for client in clients:
             client.end()

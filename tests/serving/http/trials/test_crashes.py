@@ -44,7 +44,7 @@ def check(clients, database, tmp_path):
     blocks = blocks_of(database)
     assert blocks == blocks_of(other) and sum(map(len, blocks.values())) == sum(n * EACH // 8 for n in counts)
     opened, before = (sum(getattr(client, name) for client in clients) for name in ("opened", "before"))
-    print(f"{sum(counts)} outcomes, {opened} sessions, {before} were recorded before")
+    print(f"\n{sum(counts)} outcomes, {opened} sessions, {before} were recorded before")
 
 
 def create(database):

@@ -1,6 +1,8 @@
 """Outcomes: followed and recorded once, whatever fails in between."""
 
+import dataclasses
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -58,8 +60,14 @@ def test_duplicates_at_the_same_time_are_one(server):
         found.append(server.outcome(session, "x", events(0, 3)).json())
 
     threads = [threading.Thread(target=send, args=(session,)) for session in sessions * 4]
+    server.stubs["one"].held.clear()
     for thread in threads:
         thread.start()
+    limit = time.monotonic() + 30
+    while server.service.rates._bucket("local").open < len(threads):  # all of them are there before one is answered
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    server.stubs["one"].held.set()
     for thread in threads:
         thread.join()
     assert sorted(one["recorded"] for one in found) == ["before"] * 7 + ["now"]
@@ -158,7 +166,7 @@ def test_scores_are_bounded_and_never_nan(server, monkeypatch):
     def odd(self, asked):
         found = scored(self, asked)
         nats = (float("nan"), float("-inf"), -1e9, -2.0)
-        return type(found)(nats, found.outside, (float("nan"), 3.0, -1.0, 0.5))
+        return dataclasses.replace(found, nats=nats, brier=(float("nan"), 3.0, -1.0, 0.5))
 
     monkeypatch.setattr(type(server.stubs["one"]), "_score", odd)
     server.outcome(server.session(), "x", events(0, 4))
