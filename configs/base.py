@@ -238,6 +238,7 @@ def get_config() -> ml_collections.ConfigDict:
     serve.database = ""  # of experiments: sqlite:///FILE or postgresql://USER@HOST/NAME; empty for no experiments
     serve.operators = ()  # names of keys that may create experiments and decide about them over HTTP, by commas
     serve.drain_s = 30.0  # seconds for which requests at work may go on after a signal
+    serve.monitor_share = 0.1  # share of what sessions follow that is scored for monitoring; 0 for none
     serve.precision = ""  # of a bundle's weights: float32 | int8 | int8_blocks | int4; empty for the card's choice
     serve.threads = 0  # of ONNX Runtime; 0 for one per core
     serve.rows = 32  # paths that are sampled together

@@ -80,6 +80,7 @@ LATER: tuple[LaterKey, ...] = (
     LaterKey("serve.keys_file", "", since="0.2.0", also=("serve.precision",)),
     LaterKey("serve.access_log", True, since="0.2.0"),
     LaterKey("serve.drain_s", 30.0, since="0.2.0", also=("serve.body_s", "serve.keep_alive_s")),
+    LaterKey("serve.monitor_share", 0.0, since="0.2.0"),
     LaterKey("serve.threads", 0, since="0.2.0"),
     LaterKey("serve.rows", 32, since="0.2.0", also=("serve.streams",)),
     LaterKey("serve.queue", 64, since="0.2.0", also=("serve.sessions",)),

@@ -56,6 +56,16 @@ def test_a_wheel_holds_every_module_and_no_package_of_another_name(installed):
 
 
 @pytest.mark.slow
+def test_a_wheel_holds_the_rules_of_alerts_and_the_dashboard(installed):
+    folder = pathlib.Path("lob_jax/serving/monitoring")
+    wanted = {
+        path.relative_to(ROOT / folder) for path in (ROOT / folder).rglob("*") if path.suffix in (".yml", ".json")
+    }
+    there = {path.relative_to(installed / folder) for path in (installed / folder).rglob("*.[yj]*")}
+    assert there == wanted and len(wanted) >= 5
+
+
+@pytest.mark.slow
 def test_the_command_runs_in_an_empty_folder(installed, tmp_path):
     """By its own modules and configurations, not those of the checkout."""
 

@@ -1,7 +1,8 @@
 """What a bundle says about its model besides the weights: all that generation needs, as plain files.
 
 `model.json` holds the model's configuration, the instrument and the settings; `generation.safetensors` the arrays of
-the settings, and the escape shares; `vocabulary.json` the vocabulary, which determines the tokenizer.
+the settings, and the escape shares; `vocabulary.json` the vocabulary, which determines the tokenizer. What live
+events are compared with, if there is such a reference, is in `reference.json` and `reference.safetensors`.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Kind
 from lob_jax.export.plain import AGAIN, made_of, read_object, text_of
+from lob_jax.export.reference.reference import Reference, read_reference, write_reference
 from lob_jax.later_keys import Source
 from lob_jax.models.config import ModelConfig
 from lob_jax.tokens.sets.shares import SHAPE
@@ -101,6 +103,8 @@ class Contents:
       reveals: what comes into view, if the book has a window.
       escapes: float64 [F, K], by field and kind of event: how often tokens of training were outside their sets, see
         `lob_jax.tokens.sets.shares`; 0 for a model without a mask.
+      reference: what live events and their scores are compared with; None in bundles of earlier versions, in
+        checkpoints, and for tokens that do not give their events back.
     """
 
     model: ModelConfig
@@ -110,10 +114,11 @@ class Contents:
     largest: np.ndarray
     reveals: Reveals
     escapes: np.ndarray
+    reference: Reference | None = None
 
 
 def write_contents(folder: pathlib.Path, contents: Contents) -> None:
-    """Write the three files of the contents to a folder."""
+    """Write the files of the contents to a folder."""
     plain = {
         "model": contents.model.to_dict(),
         "instrument": contents.instrument.to_dict(),
@@ -124,6 +129,8 @@ def write_contents(folder: pathlib.Path, contents: Contents) -> None:
     arrays = {_LARGEST: contents.largest, **{_REVEALS + k: v for k, v in contents.reveals._asdict().items()}}
     arrays = {name: np.ascontiguousarray(array, np.int32) for name, array in arrays.items()}
     save_file({**arrays, _ESCAPES: np.ascontiguousarray(contents.escapes, np.float64)}, folder / GENERATION)
+    if contents.reference is not None:
+        write_reference(folder, contents.reference)
 
 
 def read_contents(folder: pathlib.Path, *, written_by: str) -> Contents:
@@ -145,6 +152,7 @@ def read_contents(folder: pathlib.Path, *, written_by: str) -> Contents:
         instrument=plain.instrument,
         settings=plain.settings,
         **_arrays(folder / GENERATION),
+        reference=read_reference(folder, written_by=written_by),
     )
     check_fit(contents, where=folder)
     return contents

@@ -17,6 +17,7 @@ from lob_jax.export import graphs, parity, program, quantize
 from lob_jax.export.bundle import VOCABULARY_KEY, Bundle, refuse_taken, write_bundle
 from lob_jax.export.config import PLAIN, ExportConfig, role_of
 from lob_jax.export.decoder import session
+from lob_jax.export.generate import forward_of
 from lob_jax.export.manifest import GRAPHS, Roles
 from lob_jax.export.saved_model import save_saved_model
 from lob_jax.export.stablehlo import load_program, save_program
@@ -25,6 +26,7 @@ from lob_jax.models.inputs import Conditioning
 from lob_jax.models.pointer import Features
 from lob_jax.runs.bundle import bundle_parts
 from lob_jax.runs.load import Run
+from lob_jax.runs.reference import reference_of
 from lob_jax.runs.scoring import rules_of
 from lob_jax.runs.training import some_windows, windows_of
 
@@ -104,6 +106,9 @@ def export_run(run: Run, folder: pathlib.Path, settings: ExportConfig) -> Export
         "lob_jax.step": str(run.step),
     }
     made = make_graphs(run, settings, about) if "onnx" in settings.formats else None
+    forward = None if made is None else forward_of(session(made.files[role_of("forward", PLAIN)].SerializeToString()))
+    reference = reference_of(run.workdir / "records", parts.contents, forward)
+    contents = dataclasses.replace(parts.contents, reference=reference)
     card = parts.card if made is None else {**parts.card, "graphs": _of_card(made, settings.opset)}
     programs: dict[str, parity.Parity] = {}
 
@@ -118,7 +123,7 @@ def export_run(run: Run, folder: pathlib.Path, settings: ExportConfig) -> Export
             roles[SAVED_MODEL] = {"forward": f"{SAVED_MODEL}/saved_model.pb"}
         return roles
 
-    bundle = write_bundle(folder, parts.contents, weights=parts.weights, card=card, about=parts.about, write=write)
+    bundle = write_bundle(folder, contents, weights=parts.weights, card=card, about=parts.about, write=write)
     return Exported(bundle, made, programs)
 
 

@@ -102,6 +102,7 @@ class ServeConfig:
       database: the URL of the database of experiments, without a password; empty for no experiments.
       operators: the names of keys that may create experiments and decide about them over HTTP.
       drain_s: seconds for which requests at work may go on after a signal.
+      monitor_share: share of what sessions follow that is scored in the background, for monitoring; 0 for none.
       engine: how the engines work.
       limits: what may be asked.
 
@@ -117,6 +118,7 @@ class ServeConfig:
     database: str
     operators: tuple[str, ...]
     drain_s: float
+    monitor_share: float
     engine: EngineConfig
     limits: Limits
 
@@ -124,6 +126,8 @@ class ServeConfig:
         within = f"0 to {MOST_PORT}"
         _require(0 <= self.port <= MOST_PORT, "port", within, self.port, "8000 is usual; 0 is any that is free")
         _require(self.drain_s >= 0, "drain_s", "0 or more", self.drain_s, "raise it")
+        is_share = 0 <= self.monitor_share <= 1
+        _require(is_share, "monitor_share", "0 to 1", self.monitor_share, "0.1 scores a tenth; 0 switches it off")
         _require(
             bool(self.keys_file) or is_loopback(self.host),
             "host",
@@ -149,7 +153,7 @@ class ServeConfig:
 
 
 KEYS = {"sessions_per_owner": "sessions_per_key"}  # keys of the section that differ from the names of fields
-OWN = ("host", "port", "keys_file", "access_log", "database", "drain_s")  # keys that are in no part
+OWN = ("host", "port", "keys_file", "access_log", "database", "drain_s", "monitor_share")  # keys that are in no part
 
 
 def serve_config(section: Mapping[str, Any]) -> ServeConfig:

@@ -6,7 +6,7 @@ comes with the request. Both give the same answer where they hold the same event
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -14,6 +14,10 @@ from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import Events
 from lob_jax.generation.settings import SamplingConfig
+from lob_jax.serving.tally import NO_ROWS, NO_STEPS, Tallied
+
+if TYPE_CHECKING:
+    from lob_jax.export.reference.reference import Reference
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -409,6 +413,9 @@ class Load:
       sessions: open sessions.
       tokens: tokens sampled since the start.
       events: events delivered since the start.
+      most_queued: how many requests may wait.
+      step_rows: rows of each step since the start.
+      step_s: how long each of them took, seconds.
     """
 
     rows: int
@@ -417,12 +424,20 @@ class Load:
     sessions: int
     tokens: int
     events: int
+    most_queued: int = 0
+    step_rows: Tallied = NO_ROWS
+    step_s: Tallied = NO_STEPS
 
 
 class Server(Protocol):
     """An engine that serves one model; all methods are safe from any thread."""
 
     facts: ModelFacts
+
+    @property
+    def reference(self) -> "Reference | None":
+        """Return what live events are compared with; None if that is not known."""
+        ...
 
     @property
     def ready(self) -> bool:

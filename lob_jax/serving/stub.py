@@ -16,6 +16,7 @@ import numpy as np
 
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import ASK, BID, Kind
+from lob_jax.export.reference.reference import Reference
 from lob_jax.generation.fan import MEASURES, Fan
 from lob_jax.serving import requests
 from lob_jax.serving.requests import (
@@ -92,6 +93,7 @@ class StubServer:
     Attributes:
       facts: of the model that there is not.
       ready: as it is set.
+      reference: what live events are compared with; None for nothing.
       skill: what is added to the log-likelihood of each event that it scores, nats.
       jobs: all requests so far.
       error: what every request fails by; None for nothing.
@@ -106,6 +108,7 @@ class StubServer:
         batch: int = 1,
         most_jobs: int = 1_000,
         skill: float = 0.0,
+        reference: Reference | None = None,
     ):
         """Start an engine.
 
@@ -115,8 +118,9 @@ class StubServer:
           batch: events that are delivered at once.
           most_jobs: requests at the same time.
           skill: what is added to the log-likelihood of each event that it scores, nats.
+          reference: what live events are compared with.
         """
-        self.facts, self.ready, self.skill = facts or stub_facts(), True, skill
+        self.facts, self.ready, self.skill, self.reference = facts or stub_facts(), True, skill, reference
         self.jobs: list[StubJob] = []
         self.error: Exception | None = None
         self.held = threading.Event()

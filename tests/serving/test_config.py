@@ -12,7 +12,7 @@ from tests.serving.settings import settings
 
 
 def test_every_key_of_the_section_is_a_setting():
-    own = {"bundle", "host", "port", "keys_file", "access_log", "database", "operators", "drain_s"}
+    own = {"bundle", "host", "port", "keys_file", "access_log", "database", "operators", "drain_s", "monitor_share"}
     fields = {field.name for of in (EngineConfig, Limits) for field in dataclasses.fields(of)}
     assert {*base.get_config().serve} == own | fields - {"sessions_per_owner"} | {"sessions_per_key"}
     assert settings(sessions_per_key=3).engine.sessions_per_owner == 3
@@ -27,6 +27,8 @@ def test_every_key_of_the_section_is_a_setting():
         ("host", "0.0.0.0"),
         ("host", "example.com"),
         ("drain_s", -1.0),
+        ("monitor_share", -0.1),
+        ("monitor_share", 1.5),
         ("precision", "int5"),
         ("rows", 0),
         ("queue", -1),

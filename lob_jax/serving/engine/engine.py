@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from lob_jax.errors import InputError
+from lob_jax.export.reference.reference import Reference
 from lob_jax.serving.config import EngineConfig
 from lob_jax.serving.engine.ahead import go_ahead
 from lob_jax.serving.engine.courses import Served, Work, course_of
@@ -31,6 +32,7 @@ from lob_jax.serving.requests import (
     Refusal,
     Request,
 )
+from lob_jax.serving.tally import ROWS, STEP_S, Tally
 
 _LOG = logging.getLogger(__name__)
 _QUICK = (Feed, Look, Close)  # they need no rows, and do not wait behind requests that do
@@ -64,9 +66,15 @@ class Engine:
         self._active: list[Job] = []
         self._wake, self._ready, self._leaving, self._ended = threading.Condition(), False, False, False
         self._tokens = self._events = 0
+        self._step_rows, self._step_s = Tally(ROWS), Tally(STEP_S)
         self._aside = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="lob_jax-aside")
         self._thread = threading.Thread(target=self._run, name="lob_jax-engine", daemon=True)
         self._thread.start()
+
+    @property
+    def reference(self) -> Reference | None:
+        """Return what live events are compared with; None if that is not known."""
+        return self._work.served.contents.reference
 
     @property
     def ready(self) -> bool:
@@ -93,7 +101,8 @@ class Engine:
     def load(self) -> Load:
         """Return what the engine is doing."""
         counts = len(self._waiting), len(self._sessions), self._tokens, self._events
-        return Load(self._pool.used, self._settings.rows, *counts)
+        steps = self._step_rows.read(), self._step_s.read()
+        return Load(self._pool.used, self._settings.rows, *counts, self._settings.queue, *steps)
 
     def drain(self, seconds: float) -> None:
         """Take no more requests, wait until those at work are done, or so long, and end the engine's threads."""
@@ -243,6 +252,7 @@ class Engine:
         stepping = {job: job.demand.inputs for job in self._active if isinstance(job.demand, Step)}
         if not stepping:
             return
+        began = time.monotonic()
         try:
             logits = self._pool.step(stepping)
         except Exception as error:  # a fault of the requests that share the step, and of no others
@@ -251,6 +261,8 @@ class Engine:
                 self._end(job, error=error)
             return
         self._tokens += self._pool.used
+        self._step_rows.add(self._pool.used)
+        self._step_s.add(time.monotonic() - began)
         for job in stepping:
             job.answer = logits[job]
             self._go_on(job)

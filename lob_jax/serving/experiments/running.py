@@ -80,6 +80,7 @@ class Experiments:
         self._known: dict[str, Known] = {}
         self._counts: dict[Of, Requests] = {}
         self._breakers: dict[Of, Breaker] = collections.defaultdict(Breaker)
+        self._broken: dict[str, bool] = {}  # whether the ratio of an experiment was broken at the last look
         self._untold: dict[Of, str] = {}  # arms that are taken out here, and not yet in the database
         self.refresh()
         self._thread = threading.Thread(target=self._run, name="experiments", daemon=True)
@@ -101,6 +102,21 @@ class Experiments:
         here = frozenset(arm for experiment, arm in list(self._untold) if experiment == name)
         standing = dataclasses.replace(found.standing, tripped=found.standing.tripped | here)
         return dataclasses.replace(found, standing=standing)
+
+    def tripped(self) -> dict[Of, bool]:
+        """Return whether each arm of the experiments that run is taken out."""
+        known = [self.last(one.experiment.name) or one for one in self.known()]
+        return {
+            (one.experiment.name, arm.name): arm.name in one.standing.tripped
+            for one in known
+            for arm in one.experiment.arms
+            if one.standing.status == "running"
+        }
+
+    def broken(self) -> dict[str, bool]:
+        """Return whether the ratio of each experiment that runs was broken when the guards were last looked at."""
+        running = [one.experiment.name for one in self.known() if one.standing.status == "running"]
+        return {name: self._broken.get(name, False) for name in running}
 
     def find(self, name: str) -> Known:
         """Return an experiment; one that is not known is read from the database; raise Missing or Unavailable."""
@@ -244,6 +260,7 @@ class Experiments:
     def _tripped_by_guards(self, experiment: Experiment) -> list[tuple[str, str]]:
         """Return the arms that guards take out, and why."""
         analysis, resumed = self.analysis(experiment.name), _resumed(self._store.decisions(experiment.name))
+        self._broken[experiment.name] = analysis.ratio_broken
         found = []
         for arm in experiment.arms[1:]:
             guards = analysis.arms[arm.name].guards

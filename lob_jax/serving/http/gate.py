@@ -1,6 +1,5 @@
 """What every request passes: an id, a key, the limits of the key, metrics, a log line and the handler of errors."""
 
-import json
 import re
 import time
 import uuid
@@ -11,7 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lob_jax.serving.http.bodies import Gone
 from lob_jax.serving.http.problems import GONE, KINDS, Problem, problem_of, response_of
-from lob_jax.serving.http.service import EXCHANGE, Exchange, Service, exchange_of, log
+from lob_jax.serving.http.service import EXCHANGE, Exchange, Service, exchange_of, failed
+from lob_jax.serving.monitoring.lines import request_line
 
 OPEN = frozenset({"/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"})  # routes without a key
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -58,7 +58,7 @@ class Gate:
             problem = problem_of(error)
             exchange.problem = problem.name
             if problem.name == "failed":
-                log.error("request %s has failed", exchange.request_id, exc_info=error)
+                failed(error, exchange.request_id)
             if not exchange.status:
                 await _refuse(scope, receive, send, problem)
 
@@ -83,19 +83,13 @@ class Gate:
         method = scope.get("method", "WEBSOCKET")
         seconds, status = time.monotonic() - exchange.began, exchange.status or GONE
         self._service.metrics.ended(route=route, method=method, status=status, seconds=seconds)
+        if exchange.problem:
+            self._service.metrics.problem(exchange.problem)
         if exchange.status:  # a client that has left says nothing of the model
             self._service.note(exchange, seconds=seconds)
         if self._access is not None:
-            line = {
-                "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                "method": method,
-                "route": route,
-                "status": status,
-                "ms": round(seconds * 1000, 3),
-                "request_id": exchange.request_id,
-                "key": exchange.owner,
-            }
-            self._access(json.dumps(line))
+            told: dict[str, Any] = {"method": method, "route": route, "status": status, "seconds": seconds}
+            self._access(request_line(**told, request_id=exchange.request_id, key=exchange.owner))
 
 
 def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:

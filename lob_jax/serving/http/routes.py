@@ -13,10 +13,10 @@ from starlette.responses import Response
 from lob_jax.serving import requests
 from lob_jax.serving.http import schemas, translate
 from lob_jax.serving.http.answers import EventStream, last_of
-from lob_jax.serving.http.metrics import CONTENT_TYPE
 from lob_jax.serving.http.problems import KINDS, Problem, invalid, problem_of
-from lob_jax.serving.http.service import Exchange, Service, exchange_of, log
+from lob_jax.serving.http.service import Exchange, Service, exchange_of, failed
 from lob_jax.serving.http.translate import Asked, Terms
+from lob_jax.serving.monitoring.metrics import CONTENT_TYPE
 from lob_jax.serving.records import Fault, path_json
 from lob_jax.serving.requests import Finished, PathEvent
 from lob_jax.serving.units import Units
@@ -244,5 +244,5 @@ def told(error: Exception, exchange: Exchange, asked: Asked | None = None) -> di
     problem = problem_of(error, locate=asked.locate if asked else None)
     exchange.problem = problem.name
     if problem.name == "failed":
-        log.error("request %s has failed", exchange.request_id, exc_info=error)
+        failed(error, exchange.request_id)
     return problem.body(exchange.request_id)

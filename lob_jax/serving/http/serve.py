@@ -2,11 +2,8 @@
 
 import asyncio
 import contextlib
-import json
-import logging
 import pathlib
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -22,6 +19,7 @@ from lob_jax.serving.connections import SEND_BYTES, Guarded, GuardedSocket
 from lob_jax.serving.http.app import Route, build_app
 from lob_jax.serving.http.keys import Keys, KeysFile, OneKey
 from lob_jax.serving.http.service import Service, log
+from lob_jax.serving.monitoring.lines import Lines, write_line
 from lob_jax.serving.requests import Server
 from lob_jax.signals import listening
 
@@ -85,7 +83,11 @@ class Listening:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._started.set()
-        await self._server.serve(sockets=[self._socket])
+        watching = asyncio.create_task(self._service.watch.run())
+        try:
+            await self._server.serve(sockets=[self._socket])
+        finally:
+            watching.cancel()
 
 
 async def _until(holds: Callable[[], bool], seconds: float) -> None:
@@ -168,7 +170,7 @@ def serve(
     Raises:
       InputError: the address cannot be listened at.
     """
-    service = Service(servers, keys, settings.limits)
+    service = Service(servers, keys, settings.limits, monitor_share=settings.monitor_share)
     more = () if experiments is None else _routes_of(service, experiments, settings)
     app = build_app(service, access=write_line if settings.access_log else None, more=more)
     meanwhile = f"taking no more requests; those at work may go on for {settings.drain_s:g} s"
@@ -197,7 +199,7 @@ def _routes_of(service: Service, experiments: "Experiments", settings: ServeConf
 @contextlib.contextmanager
 def _logged() -> Generator[None]:
     """Write what has failed to standard error, as a line of JSON with its trace."""
-    handler = _Lines()
+    handler = Lines()
     before = log.propagate
     log.addHandler(handler)
     log.propagate = False
@@ -206,19 +208,3 @@ def _logged() -> Generator[None]:
     finally:
         log.removeHandler(handler)
         log.propagate = before
-
-
-class _Lines(logging.Handler):
-    """A handler that writes lines of JSON."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a record."""
-        trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else None
-        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
-        write_line(json.dumps({"time": when, "level": record.levelname, "said": record.getMessage(), "trace": trace}))
-
-
-def write_line(line: str) -> None:
-    """Write a line of the log to standard error."""
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()

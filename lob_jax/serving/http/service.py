@@ -17,9 +17,11 @@ from lob_jax.serving.config import Limits
 from lob_jax.serving.http.answers import Answer, last_of, watched
 from lob_jax.serving.http.bodies import Gone, parse_json, read_body
 from lob_jax.serving.http.keys import Keys
-from lob_jax.serving.http.metrics import Metrics
 from lob_jax.serving.http.problems import Problem
 from lob_jax.serving.http.translate import MARK, Asked, Terms
+from lob_jax.serving.monitoring.exported import Engines, Feeds, Reports, Standings
+from lob_jax.serving.monitoring.metrics import Metrics
+from lob_jax.serving.monitoring.watch import Watch
 from lob_jax.serving.requests import Finished, Server
 from lob_jax.serving.units import Units
 
@@ -61,6 +63,11 @@ class Exchange:
 def exchange_of(scope: Scope) -> Exchange:
     """Return the exchange of a scope."""
     return scope[EXCHANGE]
+
+
+def failed(error: Exception, request_id: str) -> None:
+    """Write down a failure that is not foreseen, under the id of its request."""
+    log.error("request %s has failed", request_id, exc_info=error, extra={"request_id": request_id})
 
 
 @dataclasses.dataclass(slots=True)
@@ -139,18 +146,41 @@ class Service:
       limits: what may be asked.
       rates: what each key may ask.
       metrics: what is counted.
+      watch: what sees the answers of engines, for monitoring.
       leaving: whether no more requests are taken.
       trials: sessions of experiments; None for a server without a database.
     """
 
-    def __init__(self, servers: Mapping[str, Server], keys: Keys, limits: Limits):
-        """Take the engines; raise InputError if the units of one cannot be written as decimal numbers."""
+    def __init__(self, servers: Mapping[str, Server], keys: Keys, limits: Limits, *, monitor_share: float = 0.0):
+        """Take the engines.
+
+        Args:
+          servers: the engines, by the name of their model.
+          keys: who may use them.
+          limits: what may be asked.
+          monitor_share: share of what sessions follow that is scored in the background; 0 for none.
+
+        Raises:
+          InputError: the units of a model cannot be written as decimal numbers.
+        """
         self.servers, self.keys, self.limits = dict(servers), keys, limits
-        self.rates, self.metrics = Rates(limits), Metrics(self.servers)
+        self.rates, self.metrics = Rates(limits), Metrics()
+        self.watch = Watch(self.servers, self.metrics, share=monitor_share)
         self.leaving = False
         self.trials: Trials | None = None
+        self._export()
         self.answers: set[Answer] = set()
         self._units = {name: Units.of(server.facts.instrument) for name, server in self.servers.items()}
+
+    def _export(self) -> None:
+        """Let metrics be read that are not counted."""
+        watch = self.watch
+        standings = Standings(
+            lambda: self.trials.experiments.tripped() if self.trials else {},
+            lambda: self.trials.experiments.broken() if self.trials else {},
+        )
+        for one in (Engines(self.servers), Feeds(watch.idle, lambda: watch.dropped), Reports(watch.reports), standings):
+            self.metrics.register(one)
 
     @property
     def ready(self) -> bool:
@@ -195,7 +225,12 @@ class Service:
             raise requests.Leaving("the server is about to end")
         most = self.limits.deadline_s
         deadline_s = most if asked.deadline_s is None else min(asked.deadline_s, most)
-        answer.started(self.servers[name].submit(asked.request, answer.deliver, deadline_s=deadline_s))
+        deliver = self.watch.delivering(name, asked.request, answer.deliver)
+        try:
+            answer.started(self.servers[name].submit(asked.request, deliver, deadline_s=deadline_s))
+        except (requests.Refusal, ValueError) as error:
+            self.watch.refused(name, asked.request, error)
+            raise
 
     @asynccontextmanager
     async def answering(self) -> AsyncGenerator[Answer]:

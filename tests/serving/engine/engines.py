@@ -83,13 +83,19 @@ class Watched:
 
 @contextlib.contextmanager
 def serving(
-    name="by time", day="orders", score=lambda asked: len(asked.history.events), mask=None, largest=None, **changes
+    name="by time",
+    day="orders",
+    score=lambda asked: len(asked.history.events),
+    mask=None,
+    largest=None,
+    reference=None,
+    **changes,
 ):
     """Give an engine and its network."""
     market, tokenizer = days()[day], tokenizer_of(name)
     network = Watched(OnnxNetwork(graph_of(name), MODELS[name], threads=1))
     model = MODELS[name] if mask is None else dataclasses.replace(MODELS[name], mask=mask)
-    contents = contents_of(market, tokenizer, model)
+    contents = dataclasses.replace(contents_of(market, tokenizer, model), reference=reference)
     if largest is not None:
         contents = dataclasses.replace(contents, largest=largest)
     served = Served(contents, tokenizer, network, score=score, infer=lambda *_: {})

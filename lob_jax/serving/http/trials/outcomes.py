@@ -9,6 +9,7 @@ between is opened again with a history up to before the outcome, and follows it 
 import dataclasses
 import hashlib
 import json
+import time
 from typing import Any
 
 from lob_jax.errors import InputError
@@ -77,7 +78,7 @@ class Outcomes:
             digest = followed.done.get(told.outcome)
             if digest not in (None, told.digest):
                 raise Problem("conflict", "this outcome has been sent with other events", was=told.outcome)
-            recorded = await self._left_over(followed)
+            recorded = await self._left_over(followed, told)
             if digest is None:
                 recorded, state = await self._new(followed, told)
             else:
@@ -93,10 +94,10 @@ class Outcomes:
         last: Finished = await self._trials.follow(followed, told.feed)
         followed.remember(told.outcome, told.digest)
         followed.pending = outcome
-        kept = await self._left_over(followed)
+        kept = await self._left_over(followed, told)
         return kept or recorded, last.result
 
-    async def _left_over(self, followed: Followed) -> Recorded | None:
+    async def _left_over(self, followed: Followed, told: Told) -> Recorded | None:
         """Record what a session has followed, and what is not recorded yet; return None if there is nothing."""
         if followed.pending is None:
             return None
@@ -108,6 +109,10 @@ class Outcomes:
                 followed.pending = None
             raise
         followed.pending = None
+        if not recorded.before:
+            own = {"experiment": followed.experiment.name, "arm": followed.arm, "events": recorded.events}
+            lag_s = time.time() - told.request.events.time_ns[-1] / 1e9
+            self._trials.service.metrics.outcome(**own, lag_s=lag_s)
         return recorded
 
     async def _recorded(self, followed: Followed, told: Told) -> Recorded | None:

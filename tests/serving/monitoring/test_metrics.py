@@ -2,17 +2,18 @@
 
 import re
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from lob_jax.serving.monitoring.metrics import Metrics
 from lob_jax.serving.stub import StubServer
 from tests.serving.http.conftest import HISTORY
+from tests.serving.monitoring.reading import samples
 
 
 def read(running):
     """Return the metrics by name and labels."""
-    text = running.client.get("/metrics").text
-    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-    return {(sample.name, *sorted(sample.labels.items())): sample.value for sample in samples}
+    return samples(running.client.get("/metrics").text)
 
 
 def test_requests_are_counted_by_the_template_of_their_route(start):
@@ -51,3 +52,31 @@ def test_names_have_base_units(server):
     for family in text_string_to_metric_families(server.client.get("/metrics").text):
         assert re.fullmatch(r"lob_[a-z_]+", family.name) and family.documentation.endswith(".")
         assert not re.search(r"_(ms|milliseconds|minutes|kb)\b", family.name)
+
+
+def test_problems_are_counted_by_name(start):
+    running = start()
+    running.client.post("/v1/predict", json={"history": HISTORY, "wrong": 1})
+    running.client.get("/v1/models", headers={"Authorization": "Bearer wrong"})
+    found = read(running)
+    assert found["lob_problems_total", ("problem", "invalid-request")] == 1
+    assert found["lob_problems_total", ("problem", "unauthorized")] == 1
+
+
+def test_outcomes_are_counted_by_arm():
+    metrics = Metrics()
+    metrics.outcome(arm="new", lag_s=20.0, experiment="e", events=50)
+    metrics.outcome(arm="new", lag_s=-3.0, experiment="e", events=10)
+    found = samples(metrics.text().decode())
+    labels = ("arm", "new"), ("experiment", "e")
+    assert found["lob_outcomes_total", *labels] == 2 and found["lob_outcome_events_total", *labels] == 60
+    assert found["lob_outcome_lag_seconds_sum", *labels] == pytest.approx(20.0)
+
+
+def test_counters_of_a_model_begin_at_0():
+    """Otherwise Prometheus does not see the first increase."""
+    metrics = Metrics()
+    metrics.begin("m")
+    found = samples(metrics.text().decode())
+    assert found["lob_feed_gaps_total", ("model", "m")] == found["lob_fed_events_total", ("model", "m")] == 0
+    assert found["lob_monitor_blocks_total", ("model", "m"), ("outcome", "failed")] == 0

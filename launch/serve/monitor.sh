@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# Run Prometheus and Alertmanager beside a server on this machine, with the rules of lob_jax, on the loopback interface
+# only. They are Debian's packages prometheus and prometheus-alertmanager; their own services are not needed.
+# usage: bash launch/serve/monitor.sh --keyfile=FILE [options]
+#   --keyfile=FILE        a file that holds a key of the server, and nothing else
+#   --targets=HOST:PORT   the processes of the server, by commas (127.0.0.1:8000)
+#   --folder=FOLDER       where data and configuration are kept (runs/monitoring)
+#   --port=PORT           of Prometheus (9090)
+#   --alerts=PORT         of Alertmanager (9093)
+#   --every=SECONDS       between two readings of the metrics, and two looks at the rules (15)
+#   --patience=SECONDS    how long any condition has to hold, in place of what its rule says: to try alerts out
+#   --dry-run             print the commands
+# When both answer, the script says where. SIGTERM and Ctrl-C end both; if one ends by itself, the other is ended, too.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+source launch/dry_run.sh
+
+keyfile="" targets=127.0.0.1:8000 folder=runs/monitoring port=9090 alerts=9093 every=15 patience=""
+read_arguments "keyfile targets folder port alerts every patience" "" "$@"
+require keyfile "a file that holds a key of the server"
+for name in port alerts every; do require_number "$name" "a whole number"; done
+[ -z "$patience" ] || require_number patience "seconds"
+
+prometheus=(prometheus "--config.file=$folder/prometheus.yml" "--storage.tsdb.path=$folder/data"
+  "--web.listen-address=127.0.0.1:$port" --log.level=warn)
+alertmanager=(prometheus-alertmanager "--config.file=$folder/alertmanager.yml" "--storage.path=$folder/alerts"
+  "--web.listen-address=127.0.0.1:$alerts" --cluster.listen-address= --log.level=warn)
+if [ -n "$dry_run" ]; then
+  quote "${prometheus[@]}"
+  quote "${alertmanager[@]}"
+  exit 0
+fi
+
+for program in prometheus prometheus-alertmanager; do
+  command -v "$program" > /dev/null || fail "there is no program $program" "Debian's package $program" \
+    "apt-get install --no-install-recommends $program"
+done
+[ -s "$keyfile" ] || fail "there is no key in $keyfile" "a file that holds a key of the server" \
+  "python -m lob_jax.serving.http.keys add --file KEYS prometheus > $keyfile, with a umask of 077"
+
+# write_configuration: put everything that both programs read into the folder.
+write_configuration() {
+  local list=${targets//,/\", \"}
+  mkdir -p "$folder/rules"
+  install -m 600 "$keyfile" "$folder/key"
+  cp launch/serve/monitoring/alertmanager.yml "$folder/"
+  sed -e "s/_interval: 15s/_interval: ${every}s/" -e "s/127.0.0.1:9093/127.0.0.1:$alerts/" \
+    -e "s/127.0.0.1:8000/$list/" launch/serve/monitoring/prometheus.yml > "$folder/prometheus.yml"
+  cp lob_jax/serving/monitoring/rules/*.yml "$folder/rules/"
+  [ -z "$patience" ] || sed -i "s/^        for: .*/        for: ${patience}s/" "$folder"/rules/*.yml
+}
+
+# answers PORT: ask the program on a port whether it is ready.
+answers() {
+  local status=""
+  { exec 8<> "/dev/tcp/127.0.0.1/$1"; } 2> /dev/null || return 1
+  printf 'GET /-/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' >&8 2> /dev/null || true
+  read -r -t 5 _ status _ <&8 || true
+  exec 8>&-
+  [ "$status" = 200 ]
+}
+
+stopped="" pids=()
+# end_all: end what still runs. `jobs` knows only processes of this script.
+end_all() {
+  local pid
+  for pid in $(jobs -rp); do kill -TERM "$pid" 2> /dev/null || true; done
+  wait
+}
+trap 'stopped=yes' TERM INT
+trap end_all EXIT
+
+write_configuration
+follow=()
+! command -v setpriv > /dev/null || ! setpriv --pdeathsig TERM true 2> /dev/null || follow=(setpriv --pdeathsig TERM)
+set -m  # a Ctrl-C reaches this script alone, which ends both in order
+for which in prometheus alertmanager; do
+  declare -n command=$which
+  ${follow[@]+"${follow[@]}"} "${command[@]}" < /dev/null &
+  pids+=($!)
+done
+set +m
+
+told=""
+while [ -z "$stopped" ] && [ "$(jobs -rp | wc -l)" -eq 2 ]; do
+  if [ -z "$told" ] && answers "$port" && answers "$alerts"; then
+    echo "Prometheus: http://127.0.0.1:$port, Alertmanager: http://127.0.0.1:$alerts"
+    told=yes
+  fi
+  sleep 0.2
+done
+if [ -z "$stopped" ]; then
+  echo "one of them has ended by itself: ending the other" >&2
+  exit 1
+fi
