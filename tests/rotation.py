@@ -10,8 +10,14 @@ import subprocess
 from collections.abc import Iterable
 
 PARTS = 12
-# What a newcomer does first, and what a server on an open port has to stand.
-ALWAYS = ("tests/test_install.py", "tests/serving/load/", "tests/serving/fuzz/")
+# What a newcomer does first, what a server on an open port has to stand, and what must not be lost when it is killed.
+ALWAYS = (
+    "tests/test_install.py",
+    "tests/serving/load/",
+    "tests/serving/fuzz/",
+    "tests/serving/http/trials/test_crashes.py",
+    "tests/serving/experiments/store/test_killed.py",
+)
 
 
 def commit() -> str:

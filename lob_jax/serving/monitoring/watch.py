@@ -20,7 +20,7 @@ from lob_jax.book.snapshot import Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.schema import Code, Events, Kind
 from lob_jax.serving import requests
-from lob_jax.serving.experiments.tail import Tail, kept_events
+from lob_jax.serving.market.tail import Tail, kept_events
 from lob_jax.serving.monitoring.metrics import LIVE_S, Metrics
 from lob_jax.serving.monitoring.monitor import Monitor, Report
 from lob_jax.serving.monitoring.quality import CONTEXT

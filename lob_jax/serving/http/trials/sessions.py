@@ -7,7 +7,7 @@ import time
 
 from lob_jax.serving.experiments.experiment import Experiment
 from lob_jax.serving.experiments.results import Outcome
-from lob_jax.serving.experiments.tail import Tail
+from lob_jax.serving.market.tail import Tail
 
 REMEMBERED = 1_000  # outcomes of a session that are known to be followed
 GRACE_S = 60.0  # for which a session is remembered after its engine has closed it

@@ -10,7 +10,7 @@ from lob_jax.serving import requests
 from lob_jax.serving.experiments.experiment import Arm, Experiment
 from lob_jax.serving.experiments.results import Standing
 from lob_jax.serving.experiments.running import Experiments, Known
-from lob_jax.serving.experiments.tail import Tail, kept_events
+from lob_jax.serving.market.tail import Tail, kept_events
 from lob_jax.serving.http import translate
 from lob_jax.serving.http.answers import last_of
 from lob_jax.serving.http.problems import Problem

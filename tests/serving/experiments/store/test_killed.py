@@ -1,6 +1,7 @@
 """A writer is killed at any moment, and the database as well: what was acknowledged is kept, once."""
 
 import contextlib
+import os
 import random
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from tests.serving.experiments.store.writer import begin, sent
 
 WRITER = [sys.executable, "-m", "tests.serving.experiments.store.writer"]
 FURTHER = 10_000  # numbers that no round reaches
+TIMES = 100 if os.environ.get("LOB_JAX_FULL") == "1" else 10
 AGAIN = 3  # acknowledged outcomes that are sent once more after each kill
 
 
@@ -38,10 +40,10 @@ def some(lines, acknowledged, *, chance):
     time.sleep(chance.uniform(0.0, 0.02))
 
 
-@pytest.mark.parametrize("kills", [10, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_what_was_acknowledged_is_kept_once(kind, kills, tmp_path):
-    chance, acknowledged = random.Random(kills), []
+def test_what_was_acknowledged_is_kept_once(kind, tmp_path):
+    chance, acknowledged = random.Random(TIMES), []
     with contextlib.ExitStack() as stack:
         server = Postgres() if kind == "postgresql" else None
         if server is not None:
@@ -56,7 +58,7 @@ def test_what_was_acknowledged_is_kept_once(kind, kills, tmp_path):
                 server.start()
                 some(lines, acknowledged, chance=chance)
 
-        for _ in range(kills):
+        for _ in range(TIMES):
             written(url, acknowledged, until=until)
         assert sorted(set(acknowledged)) == list(range(max(acknowledged) + 1))
         assert len(acknowledged) > max(acknowledged) + 1  # some were sent again

@@ -10,7 +10,7 @@ from lob_jax.errors import InputError
 from lob_jax.events.halts import CLOSED, OPEN, QUOTING
 from lob_jax.events.schema import COLUMNS, Code, Kind
 from lob_jax.serving.engine.open import scored_history
-from lob_jax.serving.experiments.tail import LEAST, LONGEST, Tail, kept_events
+from lob_jax.serving.market.tail import LEAST, LONGEST, Tail, kept_events
 from lob_jax.serving.market.market import LiveMarket
 from lob_jax.serving.requests import History, Score
 from lob_jax.serving.stub import stub_facts
