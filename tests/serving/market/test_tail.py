@@ -10,8 +10,8 @@ from lob_jax.errors import InputError
 from lob_jax.events.halts import CLOSED, OPEN, QUOTING
 from lob_jax.events.schema import COLUMNS, Code, Kind
 from lob_jax.serving.engine.open import scored_history
-from lob_jax.serving.market.tail import LEAST, LONGEST, Tail, kept_events
 from lob_jax.serving.market.market import LiveMarket
+from lob_jax.serving.market.tail import LEAST, LONGEST, Tail, kept_events
 from lob_jax.serving.requests import History, Score
 from lob_jax.serving.stub import stub_facts
 from tests.serving.market.markets import EVERYTHING, TOKENIZERS, contents_of, control, days, followed, one_event, opened

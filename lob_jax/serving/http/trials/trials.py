@@ -10,7 +10,6 @@ from lob_jax.serving import requests
 from lob_jax.serving.experiments.experiment import Arm, Experiment
 from lob_jax.serving.experiments.results import Standing
 from lob_jax.serving.experiments.running import Experiments, Known
-from lob_jax.serving.market.tail import Tail, kept_events
 from lob_jax.serving.http import translate
 from lob_jax.serving.http.answers import last_of
 from lob_jax.serving.http.problems import Problem
@@ -18,6 +17,7 @@ from lob_jax.serving.http.service import Service
 from lob_jax.serving.http.translate import Asked
 from lob_jax.serving.http.trials.database import asked as ask
 from lob_jax.serving.http.trials.sessions import Followed, FollowedSessions
+from lob_jax.serving.market.tail import Tail, kept_events
 from lob_jax.serving.requests import Feed, Finished, ModelFacts, Refusal, SessionState, Unknown
 
 R = TypeVar("R")
