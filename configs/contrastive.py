@@ -1,6 +1,7 @@
 """Next tokens, and a contrastive loss: windows that end in the same regime are pulled together, others pushed apart.
 
-The regime is not an input here, since there would be nothing to learn.
+The regime is not an input here, since there would be nothing to learn. With train.contrastive_views=augmented, two
+views of a window are pulled together instead.
 """
 
 import ml_collections

@@ -1,6 +1,7 @@
-"""Masked tokens, predicted from both sides as in BERT, so this model cannot generate.
+"""Masked events, predicted from both sides as in BERT, so this model cannot generate.
 
-It does not see the book or the flow, since those after an event reveal the event.
+All tokens of an event are masked together, since one that is left says much about the others. The model does not
+see the book or the flow, since those after an event reveal the event.
 """
 
 import ml_collections
@@ -12,6 +13,7 @@ def get_config(size: str = "base") -> ml_collections.ConfigDict:
     """Return the configuration of a model of masked tokens."""
     config = sized.get_config(size)
     config.train.objective = "masked"
+    config.train.mask_events = True
     config.model.causal = False
     config.model.mask = "none"
     config.model.book_state = config.model.flow_state = config.model.queue_state = False

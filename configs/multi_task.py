@@ -1,4 +1,7 @@
-"""Next tokens, and the direction and realised volatility of the mid price 10 to 100 events ahead."""
+"""Next tokens, and the direction and realised volatility of the mid price 10 to 100 events ahead.
+
+How much each of them counts is learned, by its uncertainty.
+"""
 
 import ml_collections
 
@@ -10,4 +13,5 @@ def get_config(size: str = "base") -> ml_collections.ConfigDict:
     config = sized.get_config(size)
     config.model.heads.outlook_events = (10, 20, 50, 100)
     config.model.book_state = True
+    config.train.task_weights = "learned"
     return config

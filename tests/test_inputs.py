@@ -66,7 +66,7 @@ BARE = dataclasses.replace(
     n_regimes=4,
     dtype="float32",
 )
-# Together they read every array that any model reads.
+# Together they read every array that any model reads, but where windows start: only contrastive training compares it.
 READERS = {
     "one instrument": dataclasses.replace(
         BARE,

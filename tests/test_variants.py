@@ -44,6 +44,7 @@ def counts(D=768, L=12, H=64, T=1024) -> dict[str, int]:
     output = 2_114 * D + 4 * (1_000 + D) + (151 + 30) * (D + 1)  # parts, digits of rank 4, candidates and levels
     outlook = D * D + D + D * 4 * 4 + 4 * 4  # hidden layer; three logits and a volatility at four horizons
     return {
+        "adversarial": BASE,
         "block_sparse": BASE,
         "compact": BASE - T * D,  # rotary positions
         "contrastive": BASE + D * D + D + D * 64 + 64,
@@ -66,6 +67,7 @@ EXACT = {
     "sized": BASE,
     "small": 24_985_360,
     "tiny": 999_077,
+    "adversarial": 94_352_656,
     "block_sparse": 94_352_656,
     "compact": 93_566_224,
     "contrastive": 94_992_464,

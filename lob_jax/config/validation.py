@@ -326,6 +326,13 @@ def _check_objective(config: ml_collections.ConfigDict) -> None:
         was=model.regime,
         remedy="leave out model.regime or model.heads.contrastive_size",
     )
+    _require(
+        config.train.task_weights == "fixed" or len(model_config(config).heads.losses) > 1,
+        "train.task_weights",
+        expected="fixed: the loss of this model has one part",
+        was=config.train.task_weights,
+        remedy="leave it out, or add heads: configs/multi_task.py",
+    )
 
 
 def _check_searches(config: ml_collections.ConfigDict) -> None:

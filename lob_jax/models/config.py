@@ -109,6 +109,16 @@ class HeadsConfig:
         if self.contrastive_size < 0:
             raise _fault("heads.contrastive_size", expected="0 or more", was=self.contrastive_size, remedy="0 is none")
 
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """Return the names of the parts that the loss of a model with these heads has, see `training.step.parts`."""
+        further = {
+            ("ahead",): self.next_tokens > 1,
+            ("direction", "volatility"): bool(self.outlook_events),
+            ("contrastive",): self.contrastive_size > 0,
+        }
+        return ("token", *(name for names, there in further.items() if there for name in names))
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:

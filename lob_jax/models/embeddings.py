@@ -166,12 +166,27 @@ class Embeddings(nn.Module):
         self.norm = LayerNorm(config.dtype)
 
     def __call__(
-        self, tokens_BT: jax.Array, positions_BT: jax.Array, conditioning: Conditioning, keys_B: jax.Array | None
+        self,
+        tokens_BT: jax.Array,
+        positions_BT: jax.Array,
+        conditioning: Conditioning,
+        keys_B: jax.Array | None,
+        added_BTD: jax.Array | None = None,
     ) -> jax.Array:
-        """Return the stream x_BTD in config.dtype; keys_B are dropout keys, None outside training."""
+        """Return the stream x_BTD in config.dtype.
+
+        Args:
+          tokens_BT: int token ids.
+          positions_BT: int positions.
+          conditioning: the other inputs at each token.
+          keys_B: dropout keys; None outside training.
+          added_BTD: added to the tokens' embeddings, see `training.step.adversarial`; None for nothing.
+        """
         config = self.config
         table_VD = self.table()
         x_BTD = rows_of(table_VD, tokens_BT)
+        if added_BTD is not None:
+            x_BTD += added_BTD
         if config.positions == "learned":
             x_BTD += self.position(positions_BT)
         if config.positions == "sinusoidal":

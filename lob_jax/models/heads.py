@@ -115,7 +115,7 @@ class OutlookHead(nn.Module):
 
 
 class ContrastiveHead(nn.Module):
-    """Project to unit vectors, for training that pulls windows of the same regime together (Khosla et al., 2020)."""
+    """Project to unit vectors, which contrastive training compares, see `training.step.contrastive`."""
 
     config: ModelConfig
 

@@ -57,10 +57,6 @@ def _always(_: ModelConfig) -> bool:
     return True
 
 
-def _never(_: ModelConfig) -> bool:
-    return False
-
-
 def _outlook(model: ModelConfig) -> bool:
     return bool(model.heads.outlook_events)
 
@@ -228,9 +224,9 @@ ARRAYS = (
     # 0 down, 1 flat, 2 up; negative where there is no label.
     WindowArray("direction", "int32", "BTK", LABEL, read=_outlook, ids=lambda _: 3),
     WindowArray("log_volatility", "float32", "BTK", LABEL, read=_outlook),
-    # Where a window starts: its record, and the position in that record's tokens.
-    WindowArray("record", "int32", "B", ACCOUNT, read=_never, held=_always),
-    WindowArray("position", "int32", "B", ACCOUNT, read=_never, held=_always),
+    # Where a window starts: its record, and the position in that record's tokens; they tell which windows overlap.
+    WindowArray("record", "int32", "B", ACCOUNT, read=_contrasts, held=_always),
+    WindowArray("position", "int32", "B", ACCOUNT, read=_contrasts, held=_always),
 )
 BY_NAME = {array.name: array for array in ARRAYS}
 

@@ -196,6 +196,7 @@ class LOBTransformer(nn.Module):
         cache: Cache | None = None,
         example_B: jax.Array | None = None,
         deterministic: bool = True,
+        added_BTD: jax.Array | None = None,
     ) -> tuple[jax.Array, Cache | None]:
         """Return the residual stream that the heads read, [B, T, D], and the extended cache.
 
@@ -211,6 +212,7 @@ class LOBTransformer(nn.Module):
             wraps around, one token at a time, and overwrites the oldest token; only relative positions allow that.
           example_B: int numbers of the examples, from which dropout keys are derived; needed only with dropout.
           deterministic: whether to disable dropout; otherwise apply() needs rngs={"dropout": key}.
+          added_BTD: added to the tokens' embeddings, see `training.step.adversarial`; None for nothing.
 
         Raises:
           InputError: the sequence is too long, an input is missing, shapes do not match, or this kind of attention
@@ -237,7 +239,7 @@ class LOBTransformer(nn.Module):
         if cache is not None:
             cache = cache.with_positions(positions)
 
-        x_BTD = self.pin(self.embeddings(tokens_BT, positions_BT, conditioning, keys_B))
+        x_BTD = self.pin(self.embeddings(tokens_BT, positions_BT, conditioning, keys_B, added_BTD))
         peer_seen_BT = given(conditioning, "peer_seen") if config.attention.cross_asset else None
         x_BTD, cache = self._run_blocks((x_BTD, cache), positions, mask_BTS, peer_seen_BT, keys_B)
         if config.norm == "pre":

@@ -39,6 +39,7 @@ from lob_jax.training.run.setup import prepare_run, validate
 from lob_jax.training.run.stopping import EarlyStopping
 from lob_jax.training.step.optimizer import make_optimizer
 from lob_jax.training.step.state import first_state
+from lob_jax.training.step.tasks import model_part
 
 COPIED = ("records", "ingest_report.json", "distortion.json")  # of the first run's folder, as far as they are there
 FIRST = 0  # the step of the new run's checkpoint
@@ -241,7 +242,8 @@ def _save(folder: pathlib.Path, training: TrainingRun, params: Any, *, seed: int
         optimizer=make_optimizer(train, 1),
         seed=seed,
         averaged=train.ema_decay is not None,
+        learned_tasks=train.learns_task_weights,
     )
-    state = jax.jit(first, out_shardings=sharding)(jax.device_put(params, sharding.params))
+    state = jax.jit(first, out_shardings=sharding)(jax.device_put(params, model_part(sharding.params)))
     with Checkpoints(folder / "checkpoints", keep_best=train.keep_best) as checkpoints:
         checkpoints.save(state, meta=about)

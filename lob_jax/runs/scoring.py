@@ -48,6 +48,7 @@ def evaluate(run: Run, *, split: str = "test", on_nats: Callable[[np.ndarray], N
             run.params,
             batches(windows, batch_size=section.batch_size, seed=0, epochs=1, shuffle=False),
             share=run.config.train.mask_share,
+            events=run.config.train.mask_events,
             token_counts=np.array(load_manifest(folder)["token_counts"]["train"], np.int64),
         )
     else:

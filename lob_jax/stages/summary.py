@@ -22,7 +22,7 @@ from lob_jax.models.accounting import (
 from lob_jax.models.attention.kind import is_mask
 from lob_jax.models.config import ModelConfig
 from lob_jax.training.config import TrainConfig
-from lob_jax.training.run.budget import GIB, state_bytes, target_here, window_bytes
+from lob_jax.training.run.budget import GIB, passes, state_bytes, target_here, window_bytes
 
 MIB = 2**20
 
@@ -70,7 +70,7 @@ def costs_table(model: ModelConfig, train: TrainConfig) -> Table:
         shown.add_row("generating, bytes read per token", f"{read / MIB:.1f} MiB")
     target = target_here(model)
     shown.add_row("parameters, gradients, moments", f"{state_bytes(model, train, target) / GIB:.3f} GiB per device")
-    activations = window_bytes(model, train.loss_block, target)
+    activations = passes(model, train) * window_bytes(model, train.loss_block, target)
     shown.add_row("activations per window, about", f"{activations / MIB:.1f} MiB")
     shown.add_row("activations per token, about", f"{activations / context / 1024:.1f} KiB")
     return shown

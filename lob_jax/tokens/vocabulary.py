@@ -104,6 +104,7 @@ def _field_table() -> np.ndarray:
 
 
 _FIELD_V = _field_table()
+IS_HEAD_V = _FIELD_V == FIELD_HEAD  # whether a token begins an event, bool [V]
 _DIGITS_OF = np.zeros(len(Field), np.int8)
 for _field in (FIELD_HEAD, FIELD_SIZE, FIELD_GAP, FIELD_RANK):
     _DIGITS_OF[_field] = _field + 1
@@ -133,7 +134,7 @@ def event_index(tokens: np.ndarray) -> np.ndarray:
     Tokens before the first head, and PAD, have -1; EOS has the number of events.
     """
     tokens = np.asarray(tokens)
-    index = np.cumsum(_FIELD_V[tokens] == FIELD_HEAD, dtype=np.int32) - np.int32(1)
+    index = np.cumsum(IS_HEAD_V[tokens], dtype=np.int32) - np.int32(1)
     return np.where(tokens == PAD, np.int32(-1), index + (tokens == EOS)).astype(np.int32)
 
 

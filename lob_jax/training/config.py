@@ -6,15 +6,18 @@ from lob_jax.errors import InputError
 from lob_jax.training.step.objective import OBJECTIVES, Objective
 
 CHOICES = {
+    "task_weights": ("fixed", "learned"),
+    "contrastive_views": ("regimes", "augmented"),
+    "adversarial": ("none", "fgm", "pgd"),
     "parallel": ("jit", "pmap"),
     "optimizer": ("adamw", "muon"),
     "schedule": ("cosine", "wsd"),
 }
 COUNTS = (
     *("batch_size", "accumulation", "fsdp", "tensor", "epochs", "max_skipped", "log_every", "validate_every"),
-    *("validation_windows", "keep_best", "patience", "profile_steps", "sparsity_every"),
+    *("validation_windows", "keep_best", "patience", "profile_steps", "sparsity_every", "adversarial_steps"),
 )
-WEIGHTS = ("ahead_weight", "outlook_weight", "contrastive_weight")
+WEIGHTS = ("ahead_weight", "outlook_weight", "contrastive_weight", "adversarial_weight")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +34,20 @@ class TrainConfig:
       loss_block: positions per window whose logits are in memory at once; None for all of them.
       objective: a module of `training/step/objectives/`, such as "next_token".
       mask_share: fraction of tokens hidden by the objective "masked".
+      mask_events: whether that objective hides all tokens of an event together.
+      task_weights: weights of the parts of the loss: "fixed", the next ones, or "learned", see `training.step.tasks`.
       ahead_weight: weight of the loss of each further token ahead, if the model has heads for them.
       outlook_weight: weight of the loss of direction and of that of volatility, if the model has heads for them.
-      contrastive_weight: weight of the contrastive loss over regimes, if the model has a head for it.
+      contrastive_weight: weight of the contrastive loss, if the model has a head for it.
       contrastive_temperature: divisor of the similarities.
+      contrastive_views: what is pulled together: windows of the same "regimes", or two "augmented" views of a window,
+        see `training.step.contrastive`.
+      view_mask_share: fraction of the tokens of an augmented view that are replaced by MASK.
+      view_mirror: whether half of the augmented views are of the mirrored market.
+      adversarial: "none", "fgm" or "pgd", see `training.step.adversarial`.
+      adversarial_eps: radius of the perturbation, as a fraction of the norm of a window's token embeddings.
+      adversarial_steps: steps of "pgd".
+      adversarial_weight: weight of the adversarial loss; the loss of the unperturbed tokens has 1.
       epochs: passes over the training windows.
       steps: optimiser steps; None to derive them from epochs.
       max_hours: time after which the run is saved and ends, and can be resumed; None for no limit.
@@ -73,10 +86,19 @@ class TrainConfig:
     loss_block: int | None
     objective: str
     mask_share: float
+    mask_events: bool
+    task_weights: str
     ahead_weight: float
     outlook_weight: float
     contrastive_weight: float
     contrastive_temperature: float
+    contrastive_views: str
+    view_mask_share: float
+    view_mirror: bool
+    adversarial: str
+    adversarial_eps: float
+    adversarial_steps: int
+    adversarial_weight: float
     epochs: int
     steps: int | None
     max_hours: float | None
@@ -110,11 +132,11 @@ class TrainConfig:
             self._require(name, getattr(self, name) >= 1, "a whole number, 1 or more")
         for name in ("micro_batch", "steps", "loss_block", "profile_step"):
             self._require(name, getattr(self, name) is None or getattr(self, name) >= 1, "1 or more, or None")
-        for name in ("learning_rate", "clip", "contrastive_temperature"):
+        for name in ("learning_rate", "clip", "contrastive_temperature", "adversarial_eps"):
             self._require(name, getattr(self, name) > 0, "a number above 0")
         for name in ("warmup_steps", "weight_decay", "sample_events", *WEIGHTS):
             self._require(name, getattr(self, name) >= 0, "a number, 0 or more")
-        for name in ("beta1", "beta2", "sparsity"):
+        for name in ("beta1", "beta2", "sparsity", "view_mask_share"):
             self._require(name, 0 <= getattr(self, name) < 1, "a number in [0, 1)")
         if self.objective not in OBJECTIVES:
             raise OBJECTIVES.unknown(self.objective)
@@ -144,15 +166,13 @@ class TrainConfig:
     @property
     def objective_of_loss(self) -> Objective:
         """Return the parts of the loss and their weights."""
-        return Objective(
-            kind=self.objective,
-            loss_block=self.loss_block,
-            mask_share=self.mask_share,
-            ahead_weight=self.ahead_weight,
-            outlook_weight=self.outlook_weight,
-            contrastive_weight=self.contrastive_weight,
-            contrastive_temperature=self.contrastive_temperature,
-        )
+        names = (field.name for field in dataclasses.fields(Objective) if field.name != "kind")
+        return Objective(kind=self.objective, **{name: getattr(self, name) for name in names})
+
+    @property
+    def learns_task_weights(self) -> bool:
+        """Return whether the weights of the parts of the loss are learned."""
+        return self.task_weights == "learned"
 
     @property
     def windows_per_step(self) -> int:

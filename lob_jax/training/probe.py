@@ -92,7 +92,14 @@ def with_rising_rate(run: Run, rate: optax.Schedule, *, seed: int, measured: Mea
     """
     even = dataclasses.replace(run.config, learning_rate=1.0, warmup_steps=0, final_lr_fraction=1.0, ema_decay=None)
     optimizer = optax.chain(make_optimizer(even, run.total_steps), optax.scale_by_schedule(rate))
-    initial = functools.partial(init_state, run.model.config, optimizer, seed=seed, measured=measured)
+    initial = functools.partial(
+        init_state,
+        run.model.config,
+        optimizer,
+        seed=seed,
+        learned_tasks=even.learns_task_weights,
+        measured=measured,
+    )
     return dataclasses.replace(
         run,
         initial=initial,

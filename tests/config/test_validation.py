@@ -145,6 +145,14 @@ def test_an_event_of_one_token_has_no_queue_at_its_price(name):
         validation.validate(config)
 
 
+def test_one_part_of_a_loss_has_no_weight_to_learn():
+    config = load("multi_task")
+    assert config.train.task_weights == "learned"
+    config.model.heads.outlook_events = ()
+    with pytest.raises(InputError, match=r"train\.task_weights(?s:.*)one part"):
+        validation.validate(config)
+
+
 def test_what_sampling_refuses_is_named_by_its_key():
     config = load("base")
     config.generate.top_p = 1.5

@@ -32,6 +32,13 @@ def test_there_are_no_defaults():
         ("final_lr_fraction", 1.5),
         ("clip", 0.0),
         ("patience", 0),
+        ("task_weights", "equal"),
+        ("contrastive_views", "two"),
+        ("view_mask_share", 1.0),
+        ("adversarial", "noise"),
+        ("adversarial_eps", 0.0),
+        ("adversarial_steps", 0),
+        ("adversarial_weight", -1.0),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_its_key(train_config, key, value):

@@ -14,7 +14,7 @@ from lob_jax.models.config import ModelConfig
 from lob_jax.models.inputs import fields_read
 from lob_jax.models.layers import example_keys
 from lob_jax.tokens.vocabulary import CLASS_SIZE
-from lob_jax.training.step.objectives.masked import EVALUATION_SEED, hide_tokens
+from lob_jax.training.step.objectives.masked import EVALUATION_SEED, IGNORED, create_mlm_batch
 from lob_jax.training.step.shift import Batch, shift
 
 ROWS = (
@@ -26,7 +26,13 @@ ROWS = (
 
 
 def evaluate_hidden(
-    config: ModelConfig, params: Any, batches: Iterable[Batch], *, share: float, token_counts: np.ndarray
+    config: ModelConfig,
+    params: Any,
+    batches: Iterable[Batch],
+    *,
+    share: float,
+    events: bool,
+    token_counts: np.ndarray,
 ) -> dict[str, Any]:
     """Mask a share of the tokens of evaluation windows, the same ones in every call, and score their predictions.
 
@@ -34,6 +40,7 @@ def evaluate_hidden(
       config, params: the model.
       batches: evaluation windows; padding has example -1 and scores nothing.
       share: share of the scored tokens to mask.
+      events: whether all tokens of an event are masked together, see `create_mlm_batch`.
       token_counts: int [V], counts in the training split, whose frequencies are the baseline.
 
     Returns:
@@ -46,7 +53,7 @@ def evaluate_hidden(
     hidden = 0
     for batch in batches:
         inputs = {name: batch[name] for name in fields_read(config)}
-        scores, count = _score(params, inputs, frequencies, config=config, share=share)
+        scores, count = _score(params, inputs, frequencies, config=config, share=share, events=events)
         sums += np.asarray(scores, np.float64)
         hidden += int(count)
     scored = {name: _figures(row / max(hidden, 1)) for name, row in zip(("model", "zero_order"), sums, strict=True)}
@@ -58,16 +65,23 @@ def _figures(means: np.ndarray) -> dict[str, float]:
     return {"loss": nll, "perplexity": float(np.exp(nll)), "token_accuracy": token, "event_accuracy": kind}
 
 
-@functools.partial(jax.jit, static_argnames=("config", "share"))
+@functools.partial(jax.jit, static_argnames=("config", "share", "events"))
 def _score(
-    params: Any, batch: Batch, frequencies_V: jax.Array, *, config: ModelConfig, share: float
+    params: Any, batch: Batch, frequencies_V: jax.Array, *, config: ModelConfig, share: float, events: bool
 ) -> tuple[jax.Array, jax.Array]:
     """Return sums over the masked tokens [2, 3], for model and frequencies: nll, correct tokens, correct classes."""
     tokens_BT, conditioning, _, _ = shift(batch)
     # A key per window, whatever its batch: runs with other batch sizes mask the same tokens.
     keys_B = example_keys(jax.random.key(EVALUATION_SEED), batch["example"])
-    hide = {"share": share, "vocab_size": config.vocab_size}
-    shown_BT, hidden_BT = hide_tokens(tokens_BT, batch["scored"][:, :-1], keys_B, **hide)
+    shown_BT, label_BT = create_mlm_batch(
+        tokens_BT,
+        keys_B,
+        scored_BT=batch["scored"][:, :-1],
+        share=share,
+        vocab_size=config.vocab_size,
+        events=events,
+    )
+    hidden_BT = label_BT != IGNORED
     logits_BTV = model_apply(config)(params, shown_BT, conditioning)
 
     def sums(log_p_BTV: jax.Array) -> jax.Array:

@@ -124,6 +124,15 @@ def window_bytes(config: ModelConfig, loss_block: int | None = None, target: Tar
     return rows * int(layers + ends) * (2 if config.dtype == "float64" else 1)
 
 
+def passes(config: ModelConfig, train: TrainConfig) -> int:
+    """Return the forward passes of a window whose activations are kept at once for the backward pass.
+
+    They are that of the clean tokens, and those of adversarial ones and of two augmented views, see `TrainConfig`.
+    """
+    views = 2 * (config.heads.contrastive_size > 0 and train.contrastive_views == "augmented")
+    return 1 + (train.adversarial != "none") + views
+
+
 def available_bytes(devices: Sequence[jax.Device]) -> int:
     """Return the free bytes on each device; CPU devices share those of the host, within its container's limit."""
     statistics = devices[0].memory_stats()
@@ -162,11 +171,12 @@ def plan_memory(
       InputError: the batch is not divisible, or not even one window fits.
     """
     share = _windows_a_device(train, devices)
-    state, window = state_bytes(model, train, target), window_bytes(model, train.loss_block, target)
+    state = state_bytes(model, train, target)
+    window = passes(model, train) * window_bytes(model, train.loss_block, target)
     fitting = int(USABLE * available - state) // window
     if fitting < (train.micro_batch or 1):
         raise _does_not_fit(
-            model, train.micro_batch or 1, state=state, window=window, available=available, target=target
+            model, train, train.micro_batch or 1, state=state, window=window, available=available, target=target
         )
     if train.micro_batch is not None:
         micro_batch = train.micro_batch
@@ -221,11 +231,11 @@ def _windows_a_device(train: TrainConfig, devices: int) -> int:
 
 
 def _does_not_fit(
-    model: ModelConfig, windows: int, *, state: int, window: int, available: int, target: Target
+    model: ModelConfig, train: TrainConfig, windows: int, *, state: int, window: int, available: int, target: Target
 ) -> InputError:
     def fits(length: int) -> bool:
         shorter = dataclasses.replace(model, max_seq_length=length)
-        return state + window_bytes(shorter, target=target) <= USABLE * available
+        return state + passes(model, train) * window_bytes(shorter, target=target) <= USABLE * available
 
     shorter = model.max_seq_length
     while shorter > 1 and not fits(shorter):

@@ -58,7 +58,7 @@ ROLES: dict[Role, tuple[str, ...]] = {
         *("model.attention.horizons", "model.attention.block", "model.attention.local_blocks"),
         *("model.attention.global_blocks", "model.attention.random_features", "model.attention.summaries"),
         *("model.attention.cross_asset", "model.heads.next_tokens", "model.heads.outlook_events"),
-        *("model.heads.contrastive_size", "train.objective", "train.optimizer"),
+        *("model.heads.contrastive_size", "train.objective", "train.optimizer", "train.task_weights"),
     ),
     Role.RECORDED: (
         *("model.dropout", "model.dtype", "train.ahead_weight", "train.outlook_weight", "train.contrastive_weight"),
@@ -66,8 +66,10 @@ ROLES: dict[Role, tuple[str, ...]] = {
         *("train.decay_fraction", "train.warmup_steps", "train.final_lr_fraction", "train.weight_decay"),
         *("train.beta1", "train.beta2", "train.clip", "train.ema_decay", "train.validate_every", "train.patience"),
         *("train.sparsity", "train.sparsity_start", "train.sparsity_end", "train.sparsity_every"),
+        *("train.contrastive_views", "train.view_mask_share", "train.view_mirror"),
+        *("train.adversarial", "train.adversarial_eps", "train.adversarial_steps", "train.adversarial_weight"),
     ),
-    Role.MEASURE: ("train.validation_windows", "train.mask_share"),
+    Role.MEASURE: ("train.validation_windows", "train.mask_share", "train.mask_events"),
     Role.ROUNDING: (
         *("model.attention.backend", "model.remat", "train.batch_size", "train.accumulation", "train.parallel"),
         *("train.fsdp", "train.tensor", "train.loss_block"),
@@ -180,8 +182,11 @@ def measure(validation: Sequence[Batch], config: TrainConfig) -> str:
         sha256.update(name.encode())
         for batch in validation:  # in sequence, so that the digest is the same for any split into batches
             sha256.update(np.ascontiguousarray(batch[name]).data)
-    for name in OBJECTIVES[config.objective].settings:
+    objective = OBJECTIVES[config.objective]
+    for name in objective.settings:
         sha256.update(f"{name} {getattr(config, name)!r}".encode())
+    if objective.revision:
+        sha256.update(f"revision {objective.revision}".encode())
     return sha256.hexdigest()
 
 

@@ -125,12 +125,20 @@ def prepare_run(
     optimizer = make_optimizer(config, total_steps)
 
     schedule, averaged = make_schedule(config, total_steps), config.ema_decay is not None
-    initial = functools.partial(init_state, model, optimizer, seed=seed, averaged=averaged, measured=measured)
+    initial = functools.partial(
+        init_state,
+        model,
+        optimizer,
+        seed=seed,
+        averaged=averaged,
+        learned_tasks=config.learns_task_weights,
+        measured=measured,
+    )
     evaluation = functools.partial(eval_step, model=transformer, objective=config.objective_of_loss, masks=masks)
     if config.parallel == "pmap":
         evaluate = pmap_eval_step(evaluation, mesh=mesh)
     else:
-        evaluate = jit_eval_step(evaluation, jax.eval_shape(initial).params, mesh=mesh)
+        evaluate = jit_eval_step(evaluation, jax.eval_shape(initial).judged, mesh=mesh)
     cut = cut_validation(validation, plan.micro_batch * window_groups(mesh), fields=fields_read(model))
     return Run(
         model=transformer,

@@ -25,13 +25,37 @@ class Objective:
     kind: str
     loss_block: int | None
     mask_share: float
+    mask_events: bool
     ahead_weight: float
     outlook_weight: float
     contrastive_weight: float
     contrastive_temperature: float
+    contrastive_views: str
+    view_mask_share: float
+    view_mirror: bool
+    adversarial: str
+    adversarial_eps: float
+    adversarial_steps: int
+    adversarial_weight: float
 
 
-NEXT_TOKEN = Objective("next_token", None, 0.15, 0.3, 0.3, 0.1, 0.1)
+NEXT_TOKEN = Objective(
+    kind="next_token",
+    loss_block=None,
+    mask_share=0.15,
+    mask_events=False,
+    ahead_weight=0.3,
+    outlook_weight=0.3,
+    contrastive_weight=0.1,
+    contrastive_temperature=0.1,
+    contrastive_views="regimes",
+    view_mask_share=0.15,
+    view_mirror=False,
+    adversarial="none",
+    adversarial_eps=0.1,
+    adversarial_steps=3,
+    adversarial_weight=1.0,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,12 +69,14 @@ class TokenObjective:
         must then draw the same at every call, so that validations are comparable.
       causal: whether the objective requires a causal model, since later tokens reveal the targets.
       settings: the keys of `train` that it reads.
+      revision: raised whenever the same settings give other targets, since validation losses then do not compare.
     """
 
     predicts: str
     task: Callable[[Batch, jax.Array | None, ModelConfig, Objective], Task]
     causal: bool = True
     settings: tuple[str, ...] = ()
+    revision: int = 0
 
 
 OBJECTIVES = Registry(

@@ -10,6 +10,7 @@ import optax
 from lob_jax.models.axes import STACKED
 from lob_jax.models.embeddings import MOMENTS
 from lob_jax.training.config import TrainConfig
+from lob_jax.training.step.tasks import TASKS
 
 # Parameters without weight decay, by the last key of their path.
 NOT_DECAYED = ("bias", "scale", *itertools.chain.from_iterable(MOMENTS.values()))
@@ -50,10 +51,10 @@ def make_schedule(config: TrainConfig, total_steps: int) -> optax.Schedule:
 
 
 def decay_mask(params: Any) -> Any:
-    """Return, for each parameter, whether weight decay applies: to all but norms, biases and constants."""
+    """Return, for each parameter, whether weight decay applies: not to norms, biases, constants, task weights."""
 
     def decays(path: tuple, _: Any) -> bool:
-        return path[-1].key not in NOT_DECAYED
+        return path[-1].key not in NOT_DECAYED and path[0].key != TASKS
 
     return jax.tree_util.tree_map_with_path(decays, params)
 

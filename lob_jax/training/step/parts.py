@@ -2,8 +2,7 @@
 
 Each part is a sum over the tokens, windows and horizons of a micro-step, in nats, so that micro-steps and devices add
 up; a step divides once by its number of scored tokens. The weight of a part is therefore per scored token, relative to
-1 for that token's own cross-entropy. Only the contrastive loss compares windows: those of one micro-step (with pmap,
-those of one device).
+1 for that token's own cross-entropy. Only the contrastive loss compares windows: all those of one micro-step.
 """
 
 from typing import Any
@@ -13,18 +12,24 @@ import jax.numpy as jnp
 
 from lob_jax.errors import InputError
 from lob_jax.models.apply import apply
+from lob_jax.models.embeddings import rows_of
 from lob_jax.models.heads import Outlook
 from lob_jax.models.inputs import Conditioning, Role, fields_read, given
+from lob_jax.models.layers import example_keys
 from lob_jax.models.masking import Masks
 from lob_jax.models.pointer import Features, Projection, next_logits
 from lob_jax.models.transformer import LOBTransformer
+from lob_jax.tokens.vocabulary import PAD
+from lob_jax.training.step.adversarial import worst_addition
+from lob_jax.training.step.contrastive import VIEWS, augmented, contrastive_loss, last_scored, make_rows, view_keys
 from lob_jax.training.step.loss import Within, blockwise_cross_entropy, cross_entropy
 from lob_jax.training.step.objective import NEXT_TOKEN, OBJECTIVES, Objective
 from lob_jax.training.step.shift import Batch, Task, in_rows
+from lob_jax.training.step.tasks import Parts, weighted_sum
 
-NO_OTHER = -1e30  # similarity of windows that are not compared
-
-Parts = dict[str, jax.Array]
+# Folded into the key of a step, so that what is random in the parts is independent of dropout and of hidden tokens.
+ADVERSARIAL, AUGMENTING = 2, 3
+EVALUATION_SEED = 0  # of views without a dropout key
 
 
 def summed_loss(
@@ -35,30 +40,39 @@ def summed_loss(
     model: LOBTransformer,
     objective: Objective = NEXT_TOKEN,
     masks: Masks | None = None,
+    devices_axis: str | None = None,
 ) -> tuple[jax.Array, jax.Array, Parts]:
     """Return (loss_sum, weight_sum, parts) of windows [M, ...].
 
     Args:
-      params: the model's parameters.
+      params: the model's parameters, with the group `tasks.TASKS` if the weights of the parts are learned.
       batch: the windows.
-      key: dropout key, which the example numbers are folded into; None for no dropout.
+      key: dropout key, which the example numbers are folded into; None for no dropout and no adversarial part.
       model: the model; its heads determine the parts of the loss.
       objective: the objective and the weights of the parts.
       masks: the masks of the next token, for a model that has one, see `ModelConfig.mask`.
+      devices_axis: axis name of a pmap, in which each device has separate windows; None under jit.
 
     Returns:
-      The weighted sum of all parts; the number of scored tokens; and, if the model has further heads, the unweighted
-      sum of each part: "token" (next or hidden), "ahead", "direction", "volatility", "contrastive".
+      The weighted sum of all parts; the number of scored tokens; and, if there are several, the unweighted sum of each
+      part: "token" (next or hidden), "ahead", "direction", "volatility", "contrastive", "adversarial".
     """
     batch = in_rows(batch)
     task = OBJECTIVES[objective.kind].task(batch, key, model.config, objective)
     how: dict[str, Any] = {"deterministic": True}
     if key is not None:
         how = {"deterministic": False, "example_B": batch["example"], "rngs": {"dropout": key}}
-    heads = model.config.heads
-    if heads.next_tokens == 1 and not heads.outlook_events and not heads.contrastive_size:
-        return *_token_loss(params, task, how, model, objective, masks), {}
-    return _losses_of_heads(params, batch, task, how, model, objective, masks)
+    if len(model.config.heads.losses) == 1:
+        token, weight = _token_loss(params, task, how, model, objective, masks)
+        parts = {"token": token}
+    else:
+        parts, weight = _losses_of_heads(params, batch, task, how, model, objective, masks, devices_axis)
+    if key is not None and objective.adversarial != "none":
+        keys_B = example_keys(jax.random.fold_in(key, ADVERSARIAL), batch["example"])
+        parts["adversarial"] = _adversarial_loss(params, task, keys_B, how, model, objective, masks)
+    if len(parts) == 1:
+        return parts["token"], weight, {}
+    return weighted_sum(parts, weight, params, objective), weight, parts
 
 
 def _within(conditioning: Conditioning, model: LOBTransformer, masks: Masks | None) -> Within | None:
@@ -84,8 +98,9 @@ def _losses_of_heads(
     model: LOBTransformer,
     objective: Objective,
     masks: Masks | None,
-) -> tuple[jax.Array, jax.Array, Parts]:
-    """Return what `summed_loss` returns, for a model with further heads."""
+    devices_axis: str | None,
+) -> tuple[Parts, jax.Array]:
+    """Return (parts, weight_sum) of a model with further heads, see `summed_loss`."""
     tokens_BT, conditioning, targets_BT, weights_BT = task
     heads, variables = model.config.heads, {"params": params}
     x_BTD, _ = apply(model, variables, tokens_BT, conditioning, **how, method="stream")
@@ -93,22 +108,83 @@ def _losses_of_heads(
     projection = apply(model, variables, method="projection")
     within = _within(conditioning, model, masks)
     token, weight = _cross_entropy(features, projection, targets_BT, weights_BT, objective, within)
-    parts, total = {"token": token}, token
+    parts = {"token": token}
     if heads.next_tokens > 1:
         ahead_BTKD = apply(model, variables, x_BTD, method="ahead_features")
         parts["ahead"] = ahead_loss(ahead_BTKD, projection, targets_BT, weights_BT, objective)
-        total += objective.ahead_weight * parts["ahead"]
     if heads.outlook_events:
         outlook = apply(model, variables, x_BTD, method="outlook_of")
         labels = (batch["direction"][:, :-1], batch["log_volatility"][:, :-1])
         parts["direction"], parts["volatility"] = outlook_losses(outlook, *labels, weights_BT)
-        total += objective.outlook_weight * (parts["direction"] + parts["volatility"])
     if heads.contrastive_size:
-        vector_BTP = apply(model, variables, x_BTD, method="contrast")
-        windows = at_last_scored(vector_BTP, batch["regime"][:, :-1], weights_BT)
-        parts["contrastive"] = contrastive_loss(*windows, temperature=objective.contrastive_temperature)
-        total += objective.contrastive_weight * parts["contrastive"]
-    return total, weight, parts
+        if objective.contrastive_views == "regimes":
+            vector_VBP = _vectors(params, x_BTD, weights_BT, model)[None]
+        else:
+            vector_VBP = _vectors_of_views(params, batch, task, how, model, objective)
+        parts["contrastive"] = contrastive_loss(
+            make_rows(vector_VBP, batch, weights_BT),
+            kind=objective.contrastive_views,
+            temperature=objective.contrastive_temperature,
+            length=weights_BT.shape[1],
+            devices_axis=devices_axis,
+        )
+    return parts, weight
+
+
+def _vectors(params: Any, x_BTD: jax.Array, weights_BT: jax.Array, model: LOBTransformer) -> jax.Array:
+    """Return the vectors that contrastive training compares, at the last scored token of each window, [B, P]."""
+    vector_BTP = apply(model, {"params": params}, x_BTD, method="contrast")
+    return jnp.take_along_axis(vector_BTP, last_scored(weights_BT)[:, None, None], axis=1)[:, 0]
+
+
+def _vectors_of_views(
+    params: Any, batch: Batch, task: Task, how: dict[str, Any], model: LOBTransformer, objective: Objective
+) -> jax.Array:
+    """Return the vectors of two augmented views of each window, [VIEWS, B, P]: a forward pass for each."""
+    key = how["rngs"]["dropout"] if "rngs" in how else jax.random.key(EVALUATION_SEED)
+    _, conditioning, _, weights_BT = task
+    read = {name: given(conditioning, name) for name in fields_read(model.config, Role.BESIDE)}
+    tokens_BT, example_B, scored_BT = batch["tokens"][:, :-1], batch["example"], batch["scored"][:, :-1]
+    market_B = example_B // 2 if model.config.attention.cross_asset else example_B  # peers are mirrored together
+
+    def of_view(view: jax.Array) -> jax.Array:
+        view_key = jax.random.fold_in(jax.random.fold_in(key, AUGMENTING), view)
+        masking_B, mirroring_B = view_keys(view_key, example_B)[0], view_keys(view_key, market_B)[1]
+        mirror_B = jax.vmap(jax.random.bernoulli)(mirroring_B) if objective.view_mirror else None
+        share = objective.view_mask_share
+        seen = augmented(tokens_BT, read, masking_B, may_mask_BT=scored_BT > 0, mask_share=share, mirror_B=mirror_B)
+        own = {**how, "rngs": {"dropout": view_key}} if "rngs" in how else how
+        x_BTD, _ = apply(model, {"params": params}, *seen, **own, method="stream")
+        return _vectors(params, x_BTD, weights_BT, model)
+
+    return jax.lax.map(of_view, jnp.arange(VIEWS))
+
+
+def _adversarial_loss(
+    params: Any,
+    task: Task,
+    keys_B: jax.Array,
+    how: dict[str, Any],
+    model: LOBTransformer,
+    objective: Objective,
+    masks: Masks | None,
+) -> jax.Array:
+    """Return the loss of the objective's tokens with embeddings moved so as to raise it, and the same dropout."""
+    constant, tokens_BT = jax.lax.stop_gradient(params), task[0]
+
+    def loss(params: Any, added_BTD: jax.Array) -> jax.Array:
+        return _token_loss(params, task, {**how, "added_BTD": added_BTD}, model, objective, masks)[0]
+
+    added_BTD = worst_addition(
+        lambda added_BTD: loss(constant, added_BTD),
+        rows_of(apply(model, {"params": constant}, method="token_table"), tokens_BT),
+        tokens_BT != PAD,
+        keys_B,
+        kind=objective.adversarial,
+        eps=objective.adversarial_eps,
+        steps=objective.adversarial_steps,
+    )
+    return loss(params, added_BTD)
 
 
 def _token_loss(
@@ -119,7 +195,7 @@ def _token_loss(
     objective: Objective,
     masks: Masks | None,
 ) -> tuple[jax.Array, jax.Array]:
-    """Return (nll_sum, weight_sum) of a model without further heads."""
+    """Return (nll_sum, weight_sum) of the objective's tokens alone."""
     tokens_BT, conditioning, targets_BT, weights_BT = task
     inputs, within = (tokens_BT, conditioning), _within(conditioning, model, masks)
     if objective.loss_block is None:
@@ -186,34 +262,3 @@ def outlook_losses(
     nll_BTK = jax.nn.logsumexp(logit_BTK3, axis=-1) - of_label_BTK
     error_BTK = jnp.where(weight_BTK > 0, outlook.log_volatility_BTK - log_volatility_BTK, 0.0)
     return jnp.sum(nll_BTK * weight_BTK), jnp.sum(0.5 * jnp.square(error_BTK) * weight_BTK)
-
-
-def at_last_scored(
-    vector_BTP: jax.Array, regime_BT: jax.Array, weights_BT: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return vector_BP and regime_B at the last scored token of each window, and scored_B, its scored tokens."""
-    T = weights_BT.shape[1]
-    last_B = jnp.max(jnp.where(weights_BT > 0, jnp.arange(T), 0), axis=1)
-    vector_BP = jnp.take_along_axis(vector_BTP, last_B[:, None, None], axis=1)[:, 0]
-    return vector_BP, jnp.take_along_axis(regime_BT, last_B[:, None], axis=1)[:, 0], weights_BT.sum(1)
-
-
-def contrastive_loss(
-    vector_BP: jax.Array, regime_B: jax.Array, scored_B: jax.Array, *, temperature: float
-) -> jax.Array:
-    """Return the supervised contrastive loss over regimes (Khosla et al., 2020, L_out), weighted by scored tokens.
-
-    For a window i with unit vector z_i, all other windows A(i), and those among them of the same regime, P(i):
-      - mean over p in P(i) of log(exp(z_i z_p / temperature) / sum over a in A(i) of exp(z_i z_a / temperature)).
-    A window with an empty P(i), or without scored tokens, is no anchor; one without scored tokens is in no A(i).
-    """
-    B = vector_BP.shape[0]
-    similarity_BB = vector_BP @ vector_BP.T / temperature
-    other_BB = ~jnp.eye(B, dtype=bool) & (scored_B > 0)[None, :]
-    positive_BB = other_BB & (regime_B[:, None] == regime_B[None, :])
-    # For a window without any other, the result is unused; a finite floor keeps it and its gradient finite.
-    normaliser_B1 = jax.nn.logsumexp(jnp.where(other_BB, similarity_BB, NO_OTHER), axis=1, keepdims=True)
-    log_share_BB = similarity_BB - normaliser_B1
-    count_B = positive_BB.sum(1)
-    mean_B = jnp.where(positive_BB, log_share_BB, 0.0).sum(1) / jnp.maximum(count_B, 1)
-    return -jnp.sum(jnp.where(count_B > 0, mean_B, 0.0) * scored_B)

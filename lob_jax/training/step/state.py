@@ -14,6 +14,7 @@ from lob_jax.models.config import ModelConfig
 from lob_jax.models.embeddings import with_moments
 from lob_jax.models.transformer import initial_parameters
 from lob_jax.training.step.loss_scale import LossScale, first_scale
+from lob_jax.training.step.tasks import model_part, with_tasks
 
 INITIAL = 2**32 - 1  # folded into the key for the initial parameters; no step has this number
 
@@ -41,7 +42,7 @@ class TrainState:
 
     Attributes:
       step: int32, optimiser steps taken, skipped ones included.
-      params: the parameters, float32.
+      params: the parameters, float32; with learned weights of tasks, these as well, see `tasks`.
       opt_state: the optimiser's state.
       average: exponential moving average of the parameters; None if the run has none.
       loss_scale: loss scale for float16; None for other dtypes.
@@ -61,8 +62,8 @@ class TrainState:
 
     @property
     def judged(self) -> Any:
-        """Return the parameters to validate: the average if there is one."""
-        return self.params if self.average is None else self.average
+        """Return the parameters to validate, of the model alone: the average if there is one."""
+        return model_part(self.params if self.average is None else self.average)
 
 
 def init_state(
@@ -71,6 +72,7 @@ def init_state(
     *,
     seed: int,
     averaged: bool = False,
+    learned_tasks: bool = False,
     measured: Measured = NOTHING_MEASURED,
 ) -> TrainState:
     """Return the state before the first step.
@@ -80,6 +82,7 @@ def init_state(
       optimizer: the optimiser.
       seed: seed of the parameters and of dropout.
       averaged: whether to keep a moving average of the parameters.
+      learned_tasks: whether the weights of the parts of the loss are learned, see `tasks`.
       measured: what the parameters that are not random are initialised to.
     """
     key = jax.random.key(seed)
@@ -90,14 +93,21 @@ def init_state(
     for name in config.standardized:
         if name in measured.moments:
             params = {**params, "embeddings": with_moments(params["embeddings"], name, measured.moments[name])}
-    return first_state(params, config, optimizer, seed=seed, averaged=averaged)
+    return first_state(params, config, optimizer, seed=seed, averaged=averaged, learned_tasks=learned_tasks)
 
 
 def first_state(
-    params: Any, config: ModelConfig, optimizer: optax.GradientTransformation, *, seed: int, averaged: bool
+    params: Any,
+    config: ModelConfig,
+    optimizer: optax.GradientTransformation,
+    *,
+    seed: int,
+    averaged: bool,
+    learned_tasks: bool = False,
 ) -> TrainState:
-    """Return the state before the first step of a run that starts with given parameters; see `init_state`."""
+    """Return the state before the first step of a run that starts with a model's parameters; see `init_state`."""
     key, zero = jax.random.key(seed), jnp.zeros((), jnp.int32)
+    params = with_tasks(params, config) if learned_tasks else params
     return TrainState(
         step=zero,
         params=params,

@@ -15,10 +15,11 @@ from lob_jax.models.transformer import LOBTransformer
 from lob_jax.training.step.layout import replicated, split_over_windows, state_sharding
 from lob_jax.training.step.loss_scale import after_step
 from lob_jax.training.step.objective import NEXT_TOKEN, Objective
-from lob_jax.training.step.parts import Parts, summed_loss
+from lob_jax.training.step.parts import summed_loss
 from lob_jax.training.step.shift import Batch
 from lob_jax.training.step.sparsity import Sparsity, where_nonzero, zero_share
 from lob_jax.training.step.state import TrainState
+from lob_jax.training.step.tasks import Parts, model_part, task_weights
 
 Metrics = dict[str, jax.Array]
 
@@ -32,6 +33,7 @@ def summed_gradients(
     objective: Objective = NEXT_TOKEN,
     masks: Masks | None = None,
     scale: jax.Array | None = None,
+    devices_axis: str | None = None,
 ) -> tuple[Any, jax.Array, jax.Array, Parts]:
     """Return (gradients, loss_sum, weight_sum, parts) over the micro-steps [A, M, ...], with one in memory at a time.
 
@@ -41,7 +43,9 @@ def summed_gradients(
     """
 
     def scaled(params: Any, micro_batch: Batch) -> tuple[jax.Array, tuple[jax.Array, jax.Array, Parts]]:
-        sums = summed_loss(params, micro_batch, key, model=model, objective=objective, masks=masks)
+        sums = summed_loss(
+            params, micro_batch, key, model=model, objective=objective, masks=masks, devices_axis=devices_axis
+        )
         return sums[0] if scale is None else sums[0] * scale, sums
 
     def micro_step(sums: tuple, micro_batch: Batch) -> tuple[tuple, None]:
@@ -90,11 +94,13 @@ def train_step(
       The state after the step, and scalars: loss (nats per scored token), perplexity (from the token's own part of the
       loss), learning_rate, gradient_norm (before clipping), scored (tokens), skipped and skipped_in_row (steps),
       loss_scale in float16, zeros (their share in the matrices) with a sparsity, parameter_norm/<group> and
-      update_norm/<group> per group of layers, and loss/<part> if the loss has several parts.
+      update_norm/<group> per group of layers, loss/<part> if the loss has several parts, and task_weight/<part> if
+      their weights are learned.
     """
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key_data), state.step)
     scale = None if state.loss_scale is None else state.loss_scale.scale * _power_below_share(batch)
-    sums = summed_gradients(state.params, batch, key, model=model, objective=objective, masks=masks, scale=scale)
+    how: dict[str, Any] = {"objective": objective, "masks": masks, "scale": scale, "devices_axis": devices_axis}
+    sums = summed_gradients(state.params, batch, key, model=model, **how)
     # Summed over devices before the division, since devices may have different numbers of scored tokens.
     if devices_axis is not None:
         sums = jax.lax.psum(sums, devices_axis)
@@ -141,8 +147,9 @@ def train_step(
         **({} if state.loss_scale is None else {"loss_scale": state.loss_scale.scale}),
         **({} if sparsity is None else {"zeros": zero_share(params)}),
         **{f"loss/{part}": value for part, value in parts.items()},
-        **_norms("parameter_norm", params),
-        **_norms("update_norm", updates),
+        **{f"task_weight/{part}": value for part, value in task_weights(params).items()},
+        **_norms("parameter_norm", model_part(params)),
+        **_norms("update_norm", model_part(updates)),
     }
     return state, metrics
 
@@ -177,7 +184,8 @@ def eval_step(
 
     The losses of further heads do not influence which checkpoint is best.
     """
-    total, weight, parts = summed_loss(params, batch, None, model=model, objective=objective, masks=masks)
+    how: dict[str, Any] = {"objective": objective, "masks": masks, "devices_axis": devices_axis}
+    total, weight, parts = summed_loss(params, batch, None, model=model, **how)
     sums = (parts.get("token", total), weight)
     return sums if devices_axis is None else jax.lax.psum(sums, devices_axis)
 

@@ -170,6 +170,18 @@ def test_logits_in_blocks_need_less(model_config):
     assert window_bytes(model, 100) == window_bytes(model)
 
 
+def test_passes_whose_activations_are_kept_count_as_windows(lob_base, train_config):
+    config = train_config(batch_size=32, micro_batch=None)
+    room = int((state_bytes(lob_base, config, XLA) + 8.5 * window_bytes(lob_base, target=XLA)) / budget.USABLE)
+    assert plan(lob_base, config, available=room).micro_batch == 8
+    adversarial = dataclasses.replace(config, adversarial="fgm")
+    assert plan(lob_base, adversarial, available=room).micro_batch == 4
+    both = dataclasses.replace(adversarial, contrastive_views="augmented")
+    assert budget.passes(lob_base, both) == 2  # there is no head that would compare views
+    heads = dataclasses.replace(lob_base.heads, contrastive_size=8)
+    assert budget.passes(dataclasses.replace(lob_base, heads=heads), both) == 4
+
+
 def test_the_largest_divisor_that_fits_is_chosen(lob_base, train_config):
     config = train_config(batch_size=32, accumulation=4, micro_batch=None)
     state, window = state_bytes(lob_base, config, XLA), window_bytes(lob_base, target=XLA)

@@ -26,7 +26,8 @@ from lob_jax.training.run.digests import DIGESTS, damage, seal
 from lob_jax.training.run.identity import model_identity
 from lob_jax.training.step.layout import make_mesh, replicated, state_sharding
 from lob_jax.training.step.optimizer import make_optimizer
-from lob_jax.training.step.state import init_state
+from lob_jax.training.step.state import abstract_params, init_state
+from lob_jax.training.step.tasks import TASKS
 
 
 def meta(model, step, loss, best_step=20, *, unsound=None, measure="these windows"):
@@ -78,6 +79,20 @@ def arrays(state, sharding):
 
 def test_the_latest_and_the_best_stay_and_of_equals_the_earlier(saved):
     assert saved[1] == [20, 30, 40, 60]
+
+
+def test_learned_weights_of_tasks_are_resumed_and_reach_no_model(tmp_path, model_config, train_config):
+    heads = dataclasses.replace(model_config().heads, contrastive_size=4)
+    model, optimizer = model_config(heads=heads), make_optimizer(train_config(), 12)
+    state = init_state(model, optimizer, seed=0, learned_tasks=True)
+    state.params[TASKS]["contrastive"] += 0.5
+    with Checkpoints(tmp_path / "checkpoints", keep_best=3) as checkpoints:
+        checkpoints.save(state, meta=meta(model, 4, 1.5))
+        checkpoints.wait()
+        restored = checkpoints.restore(4, arrays(state, SingleDeviceSharding(jax.devices()[0])))
+    assert float(restored.params[TASKS]["contrastive"]) == 0.5 and float(restored.params[TASKS]["token"]) == 0.0
+    params, _ = restore_best(tmp_path / "checkpoints", model=model, vocabulary_hash="abc")
+    assert jax.tree.structure(params) == jax.tree.structure(abstract_params(model))
 
 
 def test_all_of_a_moment_comes_back_on_one_device(saved, state, model_config):

@@ -92,7 +92,8 @@ def test_a_run_from_before_a_key_goes_on_and_says_how_the_key_is_taken(
     )
     told = shown.getvalue()
     assert "resuming from step 8; equal up to rounding only, since lob_jax 0.1.0 is now 0.2.0" in told
-    assert "was written by lob_jax 0.1.0, without keys that came later: model.gain = 1.0 (since 0.2.0)\n" in told
+    assert "was written by lob_jax 0.1.0, without keys that came later: model." in told
+    assert ", model.gain = 1.0 (since 0.2.0), " in told and ", train.task_weights = 'fixed' (since 0.2.0), " in told
     assert summary.steps == 12
     # What version 0.1.0 itself came to, on another machine and other versions of the packages, maybe.
     assert summary.best_validation_loss == pytest.approx(3.47793063869724, abs=1e-3)

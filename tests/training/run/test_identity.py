@@ -67,6 +67,9 @@ OTHER = {
     "train.parallel": "pmap",
     "train.loss_block": 256,
     "train.objective": "masked",
+    "train.task_weights": "learned",
+    "train.contrastive_views": "augmented",
+    "train.adversarial": "pgd",
     "train.steps": 10,
     "train.max_hours": 1.0,
     "train.optimizer": "muon",
@@ -86,6 +89,7 @@ BESIDE = {
     "data.path": {"data.feed": "lobster"},
     "tokens.kind": {"data.embargo_events": 1_100},
     "train.mask_share": {"train.objective": "masked"},
+    "train.mask_events": {"train.objective": "masked"},
     "train.ema_decay": {"train.ema_decay": 0.9},
     "data.volatility_regimes": {"model.regime": "added"},
     "data.spread_regimes": {"model.regime": "added"},
@@ -194,6 +198,7 @@ def test_a_measure_is_of_the_windows_and_of_nothing_else(windows, train_config):
     assert one != measure(cut[:1], train_config())
     assert one != measure([{**whole, "scored": np.logical_not(whole["scored"])}], train_config())
     assert measure([whole], masked) != measure([whole], dataclasses.replace(masked, mask_share=0.5))
+    assert measure([whole], masked) != measure([whole], dataclasses.replace(masked, mask_events=True))
 
 
 def refused(saved, wanted, values=None):

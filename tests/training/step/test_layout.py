@@ -111,6 +111,46 @@ def test_losses_and_gradients_in_float32_are_those_of_one_device(numbers, layout
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5 * largest)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["pmap", "fsdp 4 x tensor 2"])
+def test_every_further_part_of_the_loss_is_that_of_one_device(model_config, train_config, windows, layout):
+    """Two augmented views, PGD, and learned weights of four parts, accumulated over two micro-steps of 8 windows."""
+    heads = dataclasses.replace(MODEL.heads, next_tokens=2, outlook_events=(2,), contrastive_size=4)
+    settings = {"contrastive_views": "augmented", "view_mirror": True, "adversarial": "pgd", "task_weights": "learned"}
+    random, shape = np.random.default_rng(0), (16, MODEL.max_seq_length + 1)
+    labels = {"regime": random.integers(0, 2, shape), "direction": random.integers(0, 3, (*shape, 1))}
+    labels = {name: array.astype(np.int32) for name, array in labels.items()}
+    labels |= {"log_volatility": random.normal(size=(*shape, 1)).astype(np.float32)}
+    labels |= {"record": np.arange(16, dtype=np.int32) // 2}
+    batch = {**windows(16), **labels}
+
+    def after(name):
+        changes = {"batch_size": 8, "accumulation": 2, "micro_batch": None, "warmup_steps": 0, **settings}
+        run = prepare_run(
+            model_config(heads=heads, dtype="float64", remat="full"),
+            train_config(**changes, **LAYOUTS.get(name, {})),
+            total_steps=STEPS,
+            validation=[{name: leaf[:8] for name, leaf in batch.items()}],
+            seed=0,
+            devices=jax.devices()[: 1 if name == "one device" else 8],
+            before=None,
+        )
+        run = compiled(run, EXACTLY)
+        state = initial_state(run)
+        for _ in range(2):
+            state, metrics = run.train_step(state, place_step(run, [batch]))
+        return jax.tree.map(np.asarray, state.params), {name: float(value) for name, value in metrics.items()}
+
+    with jax.enable_x64(True):
+        (params, metrics), (expected, wanted) = after(layout), after("one device")
+    assert {name for name in metrics if name.startswith("task_weight/")} == {f"task_weight/{n}" for n in heads.losses}
+    assert metrics["loss/adversarial"] > metrics["loss/token"]
+    for name in ("loss", "loss/contrastive", "loss/adversarial", "task_weight/token"):
+        assert metrics[name] == pytest.approx(wanted[name], rel=1e-8)
+    worst = max(float(np.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, (params, expected)), strict=True))
+    assert worst < 1e-8
+
+
 def bytes_a_device(tree):
     return sum(leaf.addressable_shards[0].data.nbytes for leaf in jax.tree.leaves(tree))
 

@@ -106,7 +106,8 @@ def test_a_configuration_may_name_it(name, train_config):
     assert objective.predicts and not objective.predicts.endswith(".")
     train = train_config(objective=name)
     for setting in objective.settings:
-        other = dataclasses.replace(train, **{setting: getattr(train, setting) / 2})
+        value = getattr(train, setting)
+        other = dataclasses.replace(train, **{setting: not value if isinstance(value, bool) else value / 2})
         assert measure([], other) != measure([], train)
 
 

@@ -10,13 +10,10 @@ import pytest
 
 from lob_jax.models.embeddings import MOMENTS
 from lob_jax.models.heads import Outlook
-from lob_jax.models.layers import example_keys
 from lob_jax.models.pointer import Projection
 from lob_jax.models.transformer import LOBTransformer, initial_parameters
-from lob_jax.tokens.vocabulary import MASK
 from lob_jax.training.step.objective import NEXT_TOKEN
-from lob_jax.training.step.objectives.masked import hide_tokens
-from lob_jax.training.step.parts import ahead_loss, at_last_scored, contrastive_loss, outlook_losses, summed_loss
+from lob_jax.training.step.parts import ahead_loss, outlook_losses, summed_loss
 
 
 def log_softmax(x):
@@ -35,28 +32,12 @@ def several(model_config, windows):
     batch = {
         **batch,
         "example": np.arange(6, dtype=np.int32),
+        "record": np.arange(6, dtype=np.int32),
         "regime": random.integers(0, 2, shape).astype(np.int32),
         "direction": random.integers(-1, 3, (*shape, 2)).astype(np.int32),
         "log_volatility": random.normal(size=(*shape, 2)).astype(np.float32),
     }
     return config, initial_parameters(config, jax.random.key(0)), batch
-
-
-@pytest.mark.slow
-def test_a_share_of_the_scored_tokens_is_hidden_as_bert_hides_them():
-    random = np.random.default_rng(0)
-    tokens_BT = jnp.asarray(random.integers(8, 1000, (50, 400)), jnp.int32)
-    scored_BT = jnp.asarray(random.random((50, 400)) < 0.5)
-    keys_B = example_keys(jax.random.key(1), jnp.arange(50))
-    shown_BT, hidden_BT = hide_tokens(tokens_BT, scored_BT, keys_B, share=0.3, vocab_size=1000)
-    assert not (hidden_BT & ~scored_BT).any()
-    np.testing.assert_array_equal(shown_BT[~hidden_BT], tokens_BT[~hidden_BT])
-    assert float(hidden_BT.sum() / scored_BT.sum()) == pytest.approx(0.3, abs=0.02)
-    as_mask, as_they_are = (shown_BT == MASK)[hidden_BT].mean(), (shown_BT == tokens_BT)[hidden_BT].mean()
-    assert float(as_mask) == pytest.approx(0.8, abs=0.02)
-    assert float(as_they_are) == pytest.approx(0.1, abs=0.02)
-    alone = hide_tokens(tokens_BT[7:8], scored_BT[7:8], keys_B[7:8], share=0.3, vocab_size=1000)
-    np.testing.assert_array_equal(alone[0][0], shown_BT[7])  # whatever else the batch holds
 
 
 def test_tokens_ahead_are_scored_where_they_count():
@@ -93,40 +74,6 @@ def test_outlook_counts_labelled_tokens_alone_and_is_a_mean_over_horizons():
     outlook = Outlook(jnp.asarray(logit_BTK3), jnp.asarray(volatility_BTK))
     found = outlook_losses(outlook, jnp.asarray(label_BTK), jnp.asarray(truth_BTK), jnp.asarray(weights_BT))
     np.testing.assert_allclose(found, [nll, squares], rtol=1e-5)
-
-
-@pytest.mark.slow
-def test_contrastive_loss_against_loops():
-    random = np.random.default_rng(0)
-    vector_BP = random.standard_normal((6, 4))
-    vector_BP /= np.linalg.norm(vector_BP, axis=1, keepdims=True)
-    regime_B, scored_B = np.array([0, 0, 1, 1, 2, 0]), np.array([3.0, 2.0, 1.0, 4.0, 5.0, 0.0])
-    expected = 0.0
-    for i in range(5):  # the last window has no scored token
-        others = [j for j in range(5) if j != i]
-        positives = [j for j in others if regime_B[j] == regime_B[i]]
-        log_sum = np.log(sum(np.exp(vector_BP[i] @ vector_BP[a] / 0.2) for a in others))
-        if positives:
-            expected -= scored_B[i] * np.mean([vector_BP[i] @ vector_BP[p] / 0.2 - log_sum for p in positives])
-    arrays = (jnp.asarray(x, jnp.float32) for x in (vector_BP, scored_B))
-    vectors, scored = arrays
-
-    def loss(vectors):
-        return contrastive_loss(vectors, jnp.asarray(regime_B), scored, temperature=0.2)
-
-    assert float(loss(vectors)) == pytest.approx(expected, rel=1e-5)
-    assert jnp.isfinite(jax.grad(loss)(vectors)).all()
-    alone = contrastive_loss(vectors[:1], jnp.zeros(1, jnp.int32), jnp.ones(1), temperature=0.2)
-    assert float(alone) == 0.0
-
-
-def test_a_window_is_compared_by_its_last_scored_token():
-    vector_BTP = jnp.arange(12.0).reshape(2, 3, 2)
-    weights_BT = jnp.asarray([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
-    vector_BP, regime_B, scored_B = at_last_scored(vector_BTP, jnp.asarray([[4, 5, 6], [7, 8, 9]]), weights_BT)
-    np.testing.assert_array_equal(vector_BP, [[2, 3], [6, 7]])
-    np.testing.assert_array_equal(regime_B, [5, 7])
-    np.testing.assert_array_equal(scored_B, [2, 0])
 
 
 @pytest.mark.slow
