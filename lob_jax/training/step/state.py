@@ -14,6 +14,8 @@ from lob_jax.models.config import ModelConfig
 from lob_jax.models.embeddings import with_moments
 from lob_jax.models.transformer import initial_parameters
 from lob_jax.training.step.loss_scale import LossScale, first_scale
+from lob_jax.training.step.paths import by_path, nested
+from lob_jax.training.step.tuning import EVERYTHING, Tuning
 
 INITIAL = 2**32 - 1  # folded into the key for the initial parameters; no step has this number
 
@@ -72,6 +74,8 @@ def init_state(
     seed: int,
     averaged: bool = False,
     measured: Measured = NOTHING_MEASURED,
+    tuning: Tuning = EVERYTHING,
+    taken: Mapping[str, jax.Array] = MappingProxyType({}),
 ) -> TrainState:
     """Return the state before the first step.
 
@@ -81,27 +85,44 @@ def init_state(
       seed: seed of the parameters and of dropout.
       averaged: whether to keep a moving average of the parameters.
       measured: what the parameters that are not random are initialised to.
+      tuning: which parameters are trained.
+      taken: parameters of another run, by path, that replace random ones where they are not NaN.
     """
     key = jax.random.key(seed)
     params = initial_parameters(config, jax.random.fold_in(key, INITIAL))
     if measured.token_counts is not None:
         frequency_V = (measured.token_counts + 1) / (measured.token_counts + 1).sum()
         params = {**params, "head": {**params["head"], "bias": jnp.asarray(np.log(frequency_V), config.param_dtype)}}
+    params = with_taken(params, taken)
     for name in config.standardized:
         if name in measured.moments:
             params = {**params, "embeddings": with_moments(params["embeddings"], name, measured.moments[name])}
-    return first_state(params, config, optimizer, seed=seed, averaged=averaged)
+    return first_state(params, config, optimizer, seed=seed, averaged=averaged, tuning=tuning)
+
+
+def with_taken(params: Any, taken: Mapping[str, jax.Array]) -> Any:
+    """Return parameters with those of another run in place of their own, by path, where they are not NaN."""
+    if not taken:
+        return params
+    leaves = by_path(params)
+    return nested({**leaves, **{name: jnp.where(jnp.isnan(of), leaves[name], of) for name, of in taken.items()}})
 
 
 def first_state(
-    params: Any, config: ModelConfig, optimizer: optax.GradientTransformation, *, seed: int, averaged: bool
+    params: Any,
+    config: ModelConfig,
+    optimizer: optax.GradientTransformation,
+    *,
+    seed: int,
+    averaged: bool,
+    tuning: Tuning = EVERYTHING,
 ) -> TrainState:
     """Return the state before the first step of a run that starts with given parameters; see `init_state`."""
     key, zero = jax.random.key(seed), jnp.zeros((), jnp.int32)
     return TrainState(
         step=zero,
         params=params,
-        opt_state=optimizer.init(params),
+        opt_state=tuning.first(params, optimizer, key),
         # Copies, since the state is donated and a buffer can be donated only once.
         average=jax.tree.map(jnp.copy, params) if averaged else None,
         loss_scale=first_scale(config.dtype),
