@@ -13,6 +13,7 @@ from lob_jax.errors import InputError
 from lob_jax.runs.records import has_tokenizer_to_fit, tokenizer_of
 from lob_jax.runs.source import check_source
 from lob_jax.runs.training import beside_of, moments
+from lob_jax.stages import model as stage
 from lob_jax.stages.probe import find_lr
 from lob_jax.tokens.compact import CompactTokenizer
 from lob_jax.training.run.checkpoint import read_metas
@@ -115,6 +116,22 @@ def test_a_run_goes_on_bit_for_bit_without_its_source(source, tuned, tmp_path):
     assert summary.steps == 4 and list(last) == [4]
     assert jax.tree.all(jax.tree.map(np.array_equal, last[4], seen[4]))
     assert error.value.was.startswith("train.init = ")
+
+
+@pytest.mark.slow
+def test_the_stage_tells_how_much_is_trained_and_tests_the_new_run(run, source, tmp_path, capsys):
+    """Without LoRA: every parameter moves but those that are frozen, and higher layers move more."""
+    changes = {"train.lora_rank": 0, "train.lora_also": (), "train.ema_decay": None, "train.frozen": ("head/*",)}
+    config = config_of(source, **changes, **{"train.layer_decay": 0.1, "train.optimizer": "adamw"})
+    assert stage.train(config, tmp_path) is None
+    shown = capsys.readouterr().out
+    assert "numbers trained; losses are in nats per token" in shown and "starts from the best parameters of" in shown
+    assert json.loads((tmp_path / "evaluation.json").read_text())["likelihood"]["model"]["events"] > 0
+    before, after = by_path(run.params), by_path(lob_jax.load_run(tmp_path).params)
+    still = {name for name in before if np.array_equal(before[name], after[name])}
+    assert still == matching(["head/*"], before)
+    moves = [float(np.abs(after[n] - before[n]).max()) for n in ("embeddings/token/table", "blocks_0/ffn/widen/kernel")]
+    assert moves[0] < 0.2 * moves[1]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec
 
 from lob_jax.errors import InputError
 from lob_jax.training.run.setup import prepare_run, state_with
@@ -99,7 +100,7 @@ def test_a_state_has_what_was_taken_and_is_random_elsewhere(model_config, train_
         else:
             assert np.array_equal(leaf, expected[name]), name
     assert jax.tree.all(jax.tree.map(np.array_equal, state.params, state.average))
-    assert state.params["blocks_0"]["ffn"]["widen"]["kernel"].sharding.spec == ("fsdp", None)
+    assert state.params["blocks_0"]["ffn"]["widen"]["kernel"].sharding.spec == PartitionSpec("fsdp", None)
 
 
 def test_a_digest_is_that_of_numbers_and_names(model_config):

@@ -10,6 +10,7 @@ import pytest
 
 from lob_jax.errors import InputError
 from lob_jax.models.transformer import LOBTransformer
+from lob_jax.training.run.setup import compiled, place_step, prepare_run, state_with
 from lob_jax.training.step.lora import A, B
 from lob_jax.training.step.optimizer import make_optimizer, make_schedule, rate_factor
 from lob_jax.training.step.paths import by_path, matching
@@ -60,7 +61,7 @@ def moved(before, after):
     return {name for name in one if not np.array_equal(one[name], other[name])}
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("optimizer", ["adamw", pytest.param("muon", marks=pytest.mark.slow)])
 def test_frozen_parameters_stay_equal_bit_for_bit(trained, optimizer):
     first, state, _, metrics = trained(frozen=FROZEN, ema_decay=0.9, optimizer=optimizer)
     names = set(by_path(first.params))
@@ -132,6 +133,7 @@ def test_a_state_has_moments_of_what_is_trained_alone(trained, model_config):
     assert trained_count(EVERYTHING, first.params) == sum(leaf.size for leaf in jax.tree.leaves(first.params))
 
 
+@pytest.mark.slow
 def test_stacked_layers_move_as_those_of_a_loop_may(trained, model_config):
     first, state, tuning, _ = trained(model=model_config(n_layers=2, scan_layers=True), layer_decay=0.5, **INIT)
     assert (
@@ -155,6 +157,26 @@ def test_stacked_layers_move_as_those_of_a_loop_may(trained, model_config):
 def test_what_makes_no_sense_is_refused(model_config, train_config, changes, what):
     with pytest.raises(InputError, match=what):
         make_tuning(train_config(**changes), abstract_params(model_config()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", [{"fsdp": 4, "tensor": 2}, {"parallel": "pmap"}, {"fsdp": 2}])
+def test_additions_are_the_same_on_eight_devices(model_config, train_config, windows, layout):
+    def after(devices, **changes):
+        config = train_config(batch_size=8, micro_batch=1, warmup_steps=0, ema_decay=0.9, **INIT, **changes)
+        given = {"total_steps": 3, "validation": [windows(8)], "seed": 0, "before": None}
+        run = compiled(prepare_run(model_config(dtype="float64"), config, devices=jax.devices()[:devices], **given))
+        state = state_with(run, {"head/bias": np.arange(40.0)})
+        for step in range(3):
+            batch = windows(8, step) | {"example": np.arange(8, dtype=np.int32)}
+            state, _ = run.train_step(state, place_step(run, [batch]))
+        return jax.device_get((state.params, state.average, state.opt_state))
+
+    with jax.enable_x64(True):
+        one, eight = after(1), after(8, **layout)
+    assert len(jax.tree.leaves(one)) > 40
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(eight), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-10)
 
 
 def test_without_patterns_everything_is_trained(model_config, train_config):
