@@ -114,6 +114,8 @@ def test_a_run_goes_on_bit_for_bit_without_its_source(source, tuned, tmp_path):
     finally:
         gone.rename(source)
     assert summary.steps == 4 and list(last) == [4]
+    metas = read_metas(tmp_path / "run" / "checkpoints")
+    assert metas[2].source == metas[4].source is not None
     assert jax.tree.all(jax.tree.map(np.array_equal, last[4], seen[4]))
     assert error.value.was.startswith("train.init = ")
 
