@@ -10,6 +10,7 @@ import pytest
 import lob_jax
 from lob_jax.data.records.builder import VOCABULARY
 from lob_jax.errors import InputError
+from lob_jax.runs.bundle import bundle_parts
 from lob_jax.runs.records import has_tokenizer_to_fit, tokenizer_of
 from lob_jax.runs.source import check_source
 from lob_jax.runs.training import beside_of, moments
@@ -180,3 +181,11 @@ def test_fitted_tokens_are_those_of_the_source(tmp_path):
 def test_modes_that_start_at_random_say_so(source, tmp_path):
     with pytest.raises(InputError, match="this mode starts from random parameters"):
         find_lr(config_of(source), tmp_path / "run")
+
+
+def test_the_card_of_its_bundle_names_the_source(run, tuned):
+    """By its parameters, not by its folder, which is of this machine."""
+    card = bundle_parts(lob_jax.load_run(tuned[0])).card
+    kept = {"step": run.step, "parameters": sha256_of(run.params), "days": card["training"]["source"]["days"]}
+    assert card["training"]["source"] == kept and len(kept["days"]) == 1
+    assert "source" not in bundle_parts(run).card["training"]
