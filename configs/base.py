@@ -139,6 +139,14 @@ def get_config() -> ml_collections.ConfigDict:
     train.validation_windows = 256  # windows per validation, the same every time
     train.keep_best = 3  # checkpoints to keep by validation loss, in addition to the latest
     train.patience = 10  # validations without improvement before training stops early
+    train.init = ""  # folder of a trained run to start from; empty for random parameters
+    train.init_allow = ()  # patterns of parameters that it need not have, or in another shape, such as outlook_head/*
+    train.frozen = ()  # patterns of parameters that stay as they are, such as embeddings/*,blocks_0/*
+    train.layer_decay = 1.0  # factor of the learning rate from each layer to the one below it, such as 0.8
+    train.lora_rank = 0  # rank of the additions to matrices that are trained instead of all parameters; 0 for none
+    train.lora_alpha = 16.0  # the additions are multiplied by lora_alpha / lora_rank
+    train.lora_targets = ("*/attention/*", "*/ffn/*")  # patterns of the matrices that have additions
+    train.lora_also = ()  # patterns of parameters that are trained beside the additions, such as *norm*,head/bias
     train.sample_events = 0  # events to generate at each validation, into samples.jsonl; 0 for none
     train.profile_step = config_dict.placeholder(int)  # first optimiser step of a profiler trace; None for no trace
     train.profile_steps = 3  # optimiser steps in the trace

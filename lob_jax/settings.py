@@ -25,7 +25,10 @@ WHOLE = re.compile(r"[+-]?\d+(_\d+)*", re.ASCII)
 LONGEST_NAME = 255  # maximum bytes of a file name
 LARGEST = 2**63 - 1  # an int64, as the libraries that use these values have
 # Element types of keys whose default is an empty tuple.
-ELEMENTS = {"model.heads.outlook_events": int, "compare.runs": str, "serve.bundle": str}
+ELEMENTS = {
+    "model.heads.outlook_events": int,
+    **dict.fromkeys(("train.init_allow", "train.frozen", "train.lora_also", "compare.runs", "serve.bundle"), str),
+}
 
 
 @dataclasses.dataclass(frozen=True)

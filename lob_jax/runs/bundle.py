@@ -59,7 +59,9 @@ def bundle_parts(run: Run, *, title: str = "", validity: Mapping[str, Any] | Non
     """
     weights, step = flat(run.params), run.checkpoint
     loss = step.validation_loss if math.isfinite(step.validation_loss) else None
-    training = {"step": step.step, "validation_loss": loss}
+    training: dict[str, Any] = {"step": step.step, "validation_loss": loss}
+    if step.source is not None:  # not its folder, which is of this machine
+        training["source"] = {key: step.source[key] for key in ("step", "parameters", "days")}
     contents = _contents(run, _first_record(run))
     parameters = sum(array.size for array in weights.values())
     card = make_card(

@@ -52,7 +52,7 @@ def audit(run: Run, *, full: bool = False) -> list[Finding]:
     context = max(manifest["fingerprint"]["context"], record_plan(run.config).context)
     embargo = manifest["fingerprint"]["embargo_events"]
     findings = check_splits(read_spans(folder, every=full), embargo=embargo, context=context)
-    findings += _check_choice(run)
+    findings += [*_check_choice(run), *_check_source(run, manifest["fingerprint"]["days"])]
     if full:
         findings += [*check_content(folder), check_thresholds(run.beside, open_records(folder, "train"))]
         findings += [_check_bins(run), _check_fits(run), _check_normalisers(run), *_check_fills(run)]
@@ -74,6 +74,16 @@ def _check_choice(run: Run) -> list[Finding]:
     return [is_best, by_validation]
 
 
+def _check_source(run: Run, days: list[str]) -> list[Finding]:
+    """Check that the run that this one started from, if any, was not trained on its days."""
+    source = run.checkpoint.source
+    if source is None:
+        return []
+    check, both = "the run that it started from has seen none of its days", sorted({*days} & {*source["days"]})
+    listed = f"it has {', '.join(both)} as well: compare its splits, in {source['folder']}"
+    return [Finding(check, unchecked=listed if both else None)]
+
+
 def _changed_since(run: Run) -> list[str]:
     """Return the keys on which the windows of validations depend and that were others in training."""
     then, now = run.checkpoint.settings, sections.plain(run.config)
@@ -86,6 +96,8 @@ def _check_bins(run: Run) -> Finding:
     check, kind = "the bins of the tokens are fitted on training days", type(run.tokenizer)
     if not kind.fitted:
         return Finding(check)
+    if run.checkpoint.source is not None:
+        return Finding(check, unchecked="they are those of the run that it started from")
     made_with = load_manifest(run.workdir / "records")["fingerprint"]["inputs"].get("feed")
     if not run.config.data.path and made_with != SYNTHETIC:
         return Finding(check, unchecked=f"no path to the days, of the {made_with} feed")

@@ -38,10 +38,13 @@ from lob_jax.training.run.setup import Run as TrainingRun
 from lob_jax.training.run.setup import prepare_run, validate
 from lob_jax.training.run.stopping import EarlyStopping
 from lob_jax.training.step.optimizer import make_optimizer
-from lob_jax.training.step.state import first_state
+from lob_jax.training.step.state import abstract_params, first_state
 from lob_jax.training.step.tasks import model_part
+from lob_jax.training.step.tuning import make_tuning
 
 COPIED = ("records", "ingest_report.json", "distortion.json")  # of the first run's folder, as far as they are there
+# Keys of a run that takes its parameters from another one; the new run has its own from the start.
+OF_SOURCE = ("init", "init_allow", "lora_rank", "lora_alpha", "lora_targets", "lora_also")
 FIRST = 0  # the step of the new run's checkpoint
 
 
@@ -174,6 +177,7 @@ def _config_of(run: Run, model: ModelConfig) -> ml_collections.ConfigDict:
     config = run.config.copy_and_resolve_references().unlock()
     config.model.update(n_heads=model.n_heads, head_size=model.head_size, d_ff=model.d_ff)
     config.prune.update(defaults().prune)
+    config.train.update({key: defaults().train[key] for key in OF_SOURCE})
     if not config.data.path and (run.workdir / RUN_FILE).exists():  # it may only be that the data are gone for now
         named = run_config(run.workdir / RUN_FILE, defaults()).config.data
         config.data.update(path=named.path, feed=named.feed)
@@ -230,6 +234,7 @@ def _about(run: Run, config: ml_collections.ConfigDict, data: TrainingData, trai
         early_stopping=dataclasses.asdict(EarlyStopping().after(loss, FIRST)),
         history=[{"step": FIRST, "changed": changed}],
         micro_batch=training.plan.micro_batch,
+        source=run.checkpoint.source,
     )
 
 
@@ -239,7 +244,8 @@ def _save(folder: pathlib.Path, training: TrainingRun, params: Any, *, seed: int
     first = functools.partial(
         first_state,
         config=training.model.config,
-        optimizer=make_optimizer(train, 1),
+        optimizer=make_optimizer(train, 1, layers=training.model.config.n_layers),
+        tuning=make_tuning(train, abstract_params(training.model.config)),
         seed=seed,
         averaged=train.ema_decay is not None,
         learned_tasks=train.learns_task_weights,

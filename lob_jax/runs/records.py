@@ -67,17 +67,36 @@ def _kind_of(config: ml_collections.ConfigDict) -> type[Tokenizer]:
 def tokenizer_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Tokenizer:
     """Return the tokenizer that a configuration names; a fitted one is loaded from the records.
 
+    Before there are records, a run that starts from another one has the fitted tokenizer of that run.
+
     Raises:
-      InputError: it must be fitted, and the records are not prepared yet.
+      InputError: it must be fitted, and the records are not prepared yet; or the other run has other tokens.
     """
     if _kind_of(config).fitted:
-        return tokenizer_for(Vocabulary.load(workdir / "records" / VOCABULARY))
+        own = workdir / "records" / VOCABULARY
+        taken = bool(config.train.init) and not own.exists()
+        return tokenizer_for(_vocabulary_of_source(config) if taken else Vocabulary.load(own))
     return _kind_of(config).from_settings(time_digits=config.tokens.time_digits, references=config.tokens.references)
 
 
 def has_tokenizer_to_fit(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> bool:
     """Return whether the tokenizer must be fitted before records can be written."""
-    return _kind_of(config).fitted and not (workdir / "records" / VOCABULARY).exists()
+    given = bool(config.train.init) or (workdir / "records" / VOCABULARY).exists()
+    return _kind_of(config).fitted and not given
+
+
+def _vocabulary_of_source(config: ml_collections.ConfigDict) -> Vocabulary:
+    """Return the vocabulary of the run that a new one starts from, whose tokens must be of the configured kind."""
+    vocabulary = Vocabulary.load(expanded(config.train.init, where="config.train.init") / "records" / VOCABULARY)
+    if vocabulary.tokenizer != config.tokens.kind:
+        raise InputError(
+            "the tokens of the run to start from are of another kind",
+            where="config.tokens.kind",
+            expected=f"{vocabulary.tokenizer}, that of config.train.init",
+            was=config.tokens.kind,
+            remedy=f"pass --config.tokens.kind={vocabulary.tokenizer}, or start from another run",
+        )
+    return vocabulary
 
 
 def fit_tokenizer(

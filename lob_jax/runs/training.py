@@ -28,13 +28,15 @@ from lob_jax.models.inputs import fields_held
 from lob_jax.models.masking import make_masks
 from lob_jax.runs.records import prepare, tokenizer_of
 from lob_jax.runs.samples import Sampler
+from lob_jax.runs.source import check_source, start_of
 from lob_jax.runs.workdir import write_config
 from lob_jax.training.run.budget import plan_on
 from lob_jax.training.run.data import TrainingData
 from lob_jax.training.run.loop import OnValidation, TrainingSummary
 from lob_jax.training.run.loop import train as run_training
 from lob_jax.training.step.layout import make_mesh
-from lob_jax.training.step.state import Measured
+from lob_jax.training.step.state import Measured, abstract_params
+from lob_jax.training.step.tuning import make_tuning
 
 MEASURED_WINDOWS = 256  # of the training split, from which features are standardised
 
@@ -63,6 +65,7 @@ def train(
     """
     workdir = pathlib.Path(workdir)
     refuse_what_cannot_fit(config)
+    check_source(config, workdir)
     prepare(config, workdir, on_day=on_day)
     data = open_training_data(config, workdir)
     return fit(config, workdir, data, console=Console(quiet=True), on_validation=on_validation)
@@ -97,6 +100,7 @@ def fit(
         seed=config.seed,
         folder=workdir,
         settings=settings,
+        start=start_of(config, workdir),
         on_validation=on_each if listeners else None,
         console=console,
     )
@@ -106,14 +110,15 @@ def fit(
 
 
 def refuse_what_cannot_fit(config: ml_collections.ConfigDict) -> None:
-    """Check that a run fits on the devices and in their memory, before any data are read.
+    """Check, before any data are read, that a run fits on the devices and in their memory, and has what it trains.
 
     Raises:
-      InputError: it does not fit.
+      InputError: it does not fit, or a pattern of parameters matches none.
     """
     model, train_config = sections.model_config(config), sections.train_config(config)
     mesh = make_mesh(jax.devices(), fsdp=train_config.fsdp, tensor=train_config.tensor)
     plan_on(mesh, model, train_config)
+    make_tuning(train_config, abstract_params(model))
 
 
 def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> TrainingData:

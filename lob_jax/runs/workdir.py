@@ -29,6 +29,7 @@ LEAVINGS = {
     "checkpoints": "the latest and the best checkpoints",
     "damaged": "checkpoints whose files have changed since they were saved",
     "pruned.json": "the run that the model was cut out of, what is left of it, and bits before and after",
+    "init.json": "the run that this one started from: folder, step, SHA-256 of its parameters, differences",
     "metrics.jsonl": "loss, learning rate, speed, by step",
     "tensorboard": "the same, for TensorBoard",
     "heartbeat.json": "the time of the run's last sign of life",

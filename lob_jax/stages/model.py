@@ -27,6 +27,7 @@ from lob_jax.runs.load import Run, open_run, require_trained
 from lob_jax.runs.pruning import Pruned, check_folder
 from lob_jax.runs.pruning import prune as run_pruning
 from lob_jax.runs.scoring import evaluate as run_evaluation
+from lob_jax.runs.source import check_source
 from lob_jax.runs.training import fit, open_training_data, refuse_what_cannot_fit
 from lob_jax.runs.workdir import write_json
 from lob_jax.signals import program, same_command
@@ -36,6 +37,8 @@ from lob_jax.training.run.interruption import saved_line, status_of
 from lob_jax.training.run.loop import TrainingSummary
 from lob_jax.training.run.resumption import taken_as_neutral
 from lob_jax.training.step.sparsity import zeros_of
+from lob_jax.training.step.state import abstract_params
+from lob_jax.training.step.tuning import make_tuning, trained_count
 
 EVALUATION = "10 s to 10 min, depending on the test split and the model"
 PRUNING = "10 s to 10 min, depending on the model"
@@ -51,6 +54,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | Non
     prepares while the others wait, and none of them tests.
     """
     refuse_what_cannot_fit(config)
+    check_source(config, workdir)
     first = jax.process_index() == 0
     if first:
         prepare(config, workdir)
@@ -58,8 +62,7 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | Non
         multihost_utils.sync_global_devices("the records are prepared")
     data = open_training_data(config, workdir)
     shown = console if first else Console(quiet=True)
-    parameters = parameter_count(sections.model_config(config))
-    shown.print(f"{data.windows:,} training windows, {parameters:,} parameters; losses are in nats per token")
+    shown.print(f"{data.windows:,} training windows, {_parameters(config)}; losses are in nats per token")
     summary = fit(config, workdir, data, console=shown)
     shown.print(_ending(summary))
     if summary.interrupted is not None:
@@ -69,6 +72,17 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | Non
         return None
     evaluate(config, workdir)
     return None
+
+
+def _parameters(config: ml_collections.ConfigDict) -> str:
+    """Return the number of parameters, and that of the numbers that are trained if it is another one."""
+    model = sections.model_config(config)
+    params = abstract_params(model)
+    parameters, trained = (
+        parameter_count(model),
+        trained_count(make_tuning(sections.train_config(config), params), params),
+    )
+    return f"{parameters:,} parameters" + (f", {trained:,} numbers trained" if trained != parameters else "")
 
 
 def _ending(summary: TrainingSummary) -> str:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from lob_jax.config import sections
 from lob_jax.console import COMPILING, Advance, bar, console, show
+from lob_jax.errors import InputError
 from lob_jax.figures.day import save
 from lob_jax.figures.learning_rate import range_figure
 from lob_jax.models.accounting import parameter_count
@@ -34,6 +35,7 @@ def _prepared(
 ) -> tuple[Run, TrainingData]:
     """Prepare records if necessary; return a run of so many steps on them, not yet started, and its data."""
     refuse_what_cannot_fit(config)
+    _refuse_source(config)
     prepare(config, workdir)
     model, data = sections.model_config(config), open_training_data(config, workdir)
     run = prepare_run(
@@ -49,6 +51,18 @@ def _prepared(
     )
     console.print(f"{parameter_count(model):,} parameters, {train.windows_per_step} windows per step, {steps} steps")
     return run, data
+
+
+def _refuse_source(config: ml_collections.ConfigDict) -> None:
+    """Check that the run does not start from another one: these stages start from random parameters."""
+    if config.train.init:
+        raise InputError(
+            "this mode starts from random parameters",
+            where="config.train.init",
+            expected="no run to start from",
+            was=config.train.init,
+            remedy="leave it out; to fine-tune, try about a tenth of the learning rate of the first training",
+        )
 
 
 def _telling(advance: Advance) -> Callable[[int, float], None]:

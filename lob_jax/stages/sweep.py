@@ -27,6 +27,7 @@ from lob_jax.console import console, show
 from lob_jax.errors import InputError, TrainingError, differing, flat
 from lob_jax.later_keys import FIRST, VERSION, Source, completed, refuse_newer, version
 from lob_jax.lock import locked
+from lob_jax.runs.source import check_source, start_of
 from lob_jax.runs.training import open_training_data, refuse_what_cannot_fit
 from lob_jax.runs.workdir import write_config, write_json
 from lob_jax.signals import Stopped, exit_status, listening, same_command
@@ -84,6 +85,7 @@ def sweep(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | Non
     """Run trials until there are `sweep.trials` of them; return the exit status."""
     _import_optuna()
     refuse_what_cannot_fit(config)
+    check_source(config, workdir)
     prepare(config, workdir)
     with locked(workdir / "sweep.lock", doing="sweeping"):
         try:
@@ -310,6 +312,7 @@ def _train(
         seed=mine.seed,
         folder=folder,
         settings=settings,
+        start=start_of(mine, folder),
         on_validation=lambda step, loss, _: _report(trial, step, loss, every=every),
         console=console,
     )

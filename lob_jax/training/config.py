@@ -72,6 +72,14 @@ class TrainConfig:
       validation_windows: windows per validation.
       keep_best: checkpoints kept for their validation loss, in addition to the latest.
       patience: validations without improvement before stopping.
+      init: folder of a trained run whose best parameters the run starts from; empty to start from random ones.
+      init_allow: patterns of parameters that the two models need not share.
+      frozen: patterns of parameters that stay as they are.
+      layer_decay: factor of the learning rate from each layer to the one below it; 1 for the same rate everywhere.
+      lora_rank: rank of the additions to matrices that are trained instead of all parameters; 0 for none.
+      lora_alpha: their factor is lora_alpha / lora_rank.
+      lora_targets: patterns of the matrices that have additions.
+      lora_also: patterns of parameters that are trained beside the additions.
       sample_events: events generated for inspection at each validation; 0 for none.
       profile_step: step before which a profiler trace starts; None for no trace.
       profile_steps: steps in the trace.
@@ -123,6 +131,14 @@ class TrainConfig:
     validation_windows: int
     keep_best: int
     patience: int
+    init: str
+    init_allow: tuple[str, ...]
+    frozen: tuple[str, ...]
+    layer_decay: float
+    lora_rank: int
+    lora_alpha: float
+    lora_targets: tuple[str, ...]
+    lora_also: tuple[str, ...]
     sample_events: int
     profile_step: int | None
     profile_steps: int
@@ -132,9 +148,9 @@ class TrainConfig:
             self._require(name, getattr(self, name) >= 1, "a whole number, 1 or more")
         for name in ("micro_batch", "steps", "loss_block", "profile_step"):
             self._require(name, getattr(self, name) is None or getattr(self, name) >= 1, "1 or more, or None")
-        for name in ("learning_rate", "clip", "contrastive_temperature", "adversarial_eps"):
+        for name in ("learning_rate", "clip", "contrastive_temperature", "adversarial_eps", "lora_alpha"):
             self._require(name, getattr(self, name) > 0, "a number above 0")
-        for name in ("warmup_steps", "weight_decay", "sample_events", *WEIGHTS):
+        for name in ("warmup_steps", "weight_decay", "sample_events", "lora_rank", *WEIGHTS):
             self._require(name, getattr(self, name) >= 0, "a number, 0 or more")
         for name in ("beta1", "beta2", "sparsity", "view_mask_share"):
             self._require(name, 0 <= getattr(self, name) < 1, "a number in [0, 1)")
@@ -150,8 +166,22 @@ class TrainConfig:
         start, end = self.sparsity_start, self.sparsity_end
         self._require("sparsity_start", 0 <= start < end, f"0 or more, and less than sparsity_end, {end}")
         self._require("sparsity_end", end <= 1, "a number up to 1")
+        self._require("layer_decay", 0 < self.layer_decay <= 1, "a number in (0, 1]")
+        self._check_tuning()
         supported = self.parallel == "jit" or self.fsdp * self.tensor == 1
         self._require("parallel", supported, "jit if fsdp or tensor is above 1: pmap keeps complete copies")
+
+    def _check_tuning(self) -> None:
+        """Check that the settings of fine-tuning go together."""
+        lora, starts = self.lora_rank > 0, bool(self.init)
+        self._require("lora_rank", starts or not lora, "0 without train.init: random matrices are no base to add to")
+        self._require("lora_targets", not lora or bool(self.lora_targets), "at least one pattern, since lora_rank > 0")
+        self._require("lora_also", lora or not self.lora_also, "no pattern, since lora_rank is 0")
+        self._require(
+            "frozen", not (lora and self.frozen), "no pattern with lora_rank: all but the additions is frozen"
+        )
+        self._require("sparsity", not (lora and self.sparsity), "0 with lora_rank: the sum of a matrix has no zeros")
+        self._require("init_allow", starts or not self.init_allow, "no pattern without train.init")
 
     def _require(self, name: str, holds: bool, expected: str) -> None:
         if not holds:

@@ -14,7 +14,8 @@ import optax
 from lob_jax.training.run.setup import Run, compile_train_step, compiled, initial_state, place_step
 from lob_jax.training.step.optimizer import make_optimizer
 from lob_jax.training.step.shift import Batch
-from lob_jax.training.step.state import Measured, init_state
+from lob_jax.training.step.state import Measured, abstract_params, init_state
+from lob_jax.training.step.tuning import make_tuning
 
 SAFETY = 10.0  # the suggested rate is the rate of the lowest loss divided by this
 LEAST_FALL = 0.01  # share of the first loss by which a loss must fall to count as falling
@@ -91,19 +92,16 @@ def with_rising_rate(run: Run, rate: optax.Schedule, *, seed: int, measured: Mea
       measured: see `init_state`.
     """
     even = dataclasses.replace(run.config, learning_rate=1.0, warmup_steps=0, final_lr_fraction=1.0, ema_decay=None)
-    optimizer = optax.chain(make_optimizer(even, run.total_steps), optax.scale_by_schedule(rate))
-    initial = functools.partial(
-        init_state,
-        run.model.config,
-        optimizer,
-        seed=seed,
-        learned_tasks=even.learns_task_weights,
-        measured=measured,
-    )
+    model = run.model.config
+    tuning = make_tuning(even, abstract_params(model))
+    optimizer = optax.chain(make_optimizer(even, run.total_steps, layers=model.n_layers), optax.scale_by_schedule(rate))
+    first: dict[str, Any] = {"seed": seed, "measured": measured, "tuning": tuning}
+    initial = functools.partial(init_state, model, optimizer, learned_tasks=even.learns_task_weights, **first)
+    how: dict[str, Any] = {"mesh": run.mesh, "masks": run.masks, "tuning": tuning}
     return dataclasses.replace(
         run,
         initial=initial,
-        train_step=compile_train_step(run.model, even, optimizer, rate, initial, mesh=run.mesh, masks=run.masks),
+        train_step=compile_train_step(run.model, even, optimizer, rate, initial, **how),
     )
 
 

@@ -52,6 +52,7 @@ class Meta:
       early_stopping: the state of early stopping after this validation.
       micro_batch: windows in memory at once, per device.
       averaged: whether the average of the parameters was validated.
+      source: the run whose parameters this one started from, see `training.source.Start`; None if it started anew.
     """
 
     step: int
@@ -68,6 +69,7 @@ class Meta:
     early_stopping: dict[str, Any]
     micro_batch: int
     averaged: bool
+    source: dict[str, Any] | None = None
 
 
 def package_versions() -> dict[str, str]:

@@ -59,12 +59,22 @@ ROLES: dict[Role, tuple[str, ...]] = {
         *("model.attention.global_blocks", "model.attention.random_features", "model.attention.summaries"),
         *("model.attention.cross_asset", "model.heads.next_tokens", "model.heads.outlook_events"),
         *("model.heads.contrastive_size", "train.objective", "train.optimizer", "train.task_weights"),
+        *("train.init", "train.init_allow", "train.frozen"),
+        *("train.lora_rank", "train.lora_alpha", "train.lora_targets", "train.lora_also"),
     ),
     Role.RECORDED: (
         *("model.dropout", "model.dtype", "train.ahead_weight", "train.outlook_weight", "train.contrastive_weight"),
         *("train.contrastive_temperature", "train.epochs", "train.steps", "train.learning_rate", "train.schedule"),
         *("train.decay_fraction", "train.warmup_steps", "train.final_lr_fraction", "train.weight_decay"),
-        *("train.beta1", "train.beta2", "train.clip", "train.ema_decay", "train.validate_every", "train.patience"),
+        *(
+            "train.layer_decay",
+            "train.beta1",
+            "train.beta2",
+            "train.clip",
+            "train.ema_decay",
+            "train.validate_every",
+            "train.patience",
+        ),
         *("train.sparsity", "train.sparsity_start", "train.sparsity_end", "train.sparsity_every"),
         *("train.contrastive_views", "train.view_mask_share", "train.view_mirror"),
         *("train.adversarial", "train.adversarial_eps", "train.adversarial_steps", "train.adversarial_weight"),
@@ -172,7 +182,8 @@ def rounding(model: ModelConfig, config: TrainConfig, devices: Sequence[jax.Devi
 
 def _chosen(model: ModelConfig, config: TrainConfig, keys: frozenset[str]) -> Values:
     values = flat({"model": model.to_dict(), "train": dataclasses.asdict(config)})
-    return {key: value for key, value in values.items() if key in keys}
+    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+    return {key: value for key, value in plain.items() if key in keys}
 
 
 def measure(validation: Sequence[Batch], config: TrainConfig) -> str:

@@ -29,10 +29,20 @@ from lob_jax.training.run.identity import changeable, measure, rounding, run_ide
 from lob_jax.training.run.interruption import GRACE_S, Interruption, Kept
 from lob_jax.training.run.logs import TrainingLog, say
 from lob_jax.training.run.resumption import at_step, gone_on_with, resumption
-from lob_jax.training.run.setup import Run, StepClock, compiled, initial_state, place_step, prepare_run, validate
+from lob_jax.training.run.setup import (
+    Run,
+    StepClock,
+    compiled,
+    initial_state,
+    place_step,
+    prepare_run,
+    state_with,
+    validate,
+)
 from lob_jax.training.run.soundness import loss_fault
 from lob_jax.training.run.speed import Trace, micro_step_seconds, peak_flops
 from lob_jax.training.run.stopping import EarlyStopping, told_as_ended
+from lob_jax.training.source import Start
 from lob_jax.training.step.sparsity import make_sparsity, measured_with
 from lob_jax.training.step.state import TrainState
 from lob_jax.training.step.step import Metrics
@@ -72,6 +82,7 @@ def train(
     folder: pathlib.Path,
     settings: dict[str, Any],
     devices: Sequence[jax.Device] | None = None,
+    start: Callable[[], Start] | None = None,
     on_validation: OnValidation | None = None,
     console: rich.console.Console | None = None,
 ) -> TrainingSummary:
@@ -91,6 +102,8 @@ def train(
         processes share it; all but the first write their metrics to processes/<number>/.
       settings: the complete configuration as JSON values, stored in every checkpoint for later readers.
       devices: the devices to train on, over all processes; all devices if None.
+      start: returns what the run starts from; called unless there is a checkpoint to resume from. None for random
+        parameters.
       on_validation: called after each validation, once the save of its checkpoint has started.
       console: where to show progress; standard output if None.
 
@@ -132,12 +145,20 @@ def train(
             masks=data.masks,
         )
         about = dataclasses.replace(about, micro_batch=run.plan.micro_batch)
+        began = start() if start is not None and latest is None else None
+        if began is not None:
+            about = dataclasses.replace(about, source=began.source)
         with _open_log(folder, first_step=about.step, total_steps=total_steps, console=console) as log:
             for remark in (*remarks, *passed_over, *(resumption(latest, about) if latest is not None else ())):
                 log.say(remark)
+            for remark in began.remarks if began is not None else ():
+                log.say(remark)
             with spared(*NAMES):  # keeps signals from the data loader's worker processes, which start here
                 iterator = iter(data.batches(Position(**about.position)))
-            state = initial_state(run) if latest is None else checkpoints.restore(latest.step, run.state_arrays)
+            if latest is not None:
+                state = checkpoints.restore(latest.step, run.state_arrays)
+            else:
+                state = initial_state(run) if began is None else state_with(run, began.taken)
             with log.during("compiling the training step", usually="5 s to 3 min"):
                 clock, ready = _announce(run, state, log, steps=total_steps - about.step), compiled(run)
             loop = Loop(

@@ -37,6 +37,7 @@ def gone_on_with(latest: Meta, fresh: Meta) -> Meta:
         early_stopping=latest.early_stopping if same else fresh.early_stopping,
         history=[*latest.history, {"step": latest.step, "changed": changed}] if changed else latest.history,
         micro_batch=latest.micro_batch,
+        source=latest.source,
     )
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -22,9 +22,10 @@ from lob_jax.training.run.budget import Plan, plan_on
 from lob_jax.training.run.speed import blank_batch
 from lob_jax.training.step.layout import make_mesh, pin_stream, place, split_over_windows, state_sharding, window_groups
 from lob_jax.training.step.optimizer import make_optimizer, make_schedule
+from lob_jax.training.step.paths import by_path
 from lob_jax.training.step.shift import Batch, join, pad, split
 from lob_jax.training.step.sparsity import Sparsity, make_sparsity
-from lob_jax.training.step.state import NOTHING_MEASURED, Measured, TrainState, init_state
+from lob_jax.training.step.state import NOTHING_MEASURED, Measured, TrainState, abstract_params, init_state
 from lob_jax.training.step.step import (
     Metrics,
     eval_step,
@@ -34,6 +35,7 @@ from lob_jax.training.step.step import (
     pmap_train_step,
     train_step,
 )
+from lob_jax.training.step.tuning import EVERYTHING, Tuning, make_tuning
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,7 +48,7 @@ class Run:
       plan: how a step is split into micro-steps.
       total_steps: optimiser steps, unless early stopping ends the run.
       mesh: the devices.
-      initial: returns the state before the first step.
+      initial: returns the state before the first step; see `init_state`, which it calls, for `taken`.
       train_step: the jitted training step, which donates its state.
       eval_step: the jitted evaluation step.
       validation: the validation windows, on the host, in micro-steps; only this process's share of them.
@@ -58,7 +60,7 @@ class Run:
     plan: Plan
     total_steps: int
     mesh: jax.sharding.Mesh
-    initial: Callable[[], TrainState]
+    initial: Callable[..., TrainState]
     train_step: Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
     eval_step: Callable[[Any, Batch], tuple[jax.Array, jax.Array]]
     validation: Sequence[Batch]
@@ -115,25 +117,20 @@ def prepare_run(
       masks: see `summed_loss`.
 
     Raises:
-      InputError: the run does not fit in memory or on the devices, or there is nothing to validate on.
+      InputError: the run does not fit in memory or on the devices, there is nothing to validate on, or a pattern of
+        parameters to train or to leave matches none.
     """
     mesh = make_mesh(devices, fsdp=config.fsdp, tensor=config.tensor)
     _check_processes(config, mesh)
     plan = plan_on(mesh, model, config, before=before)
     pinned = mesh.size > 1 and config.parallel == "jit"
     transformer = LOBTransformer(model, pin_stream(mesh)) if pinned else LOBTransformer(model)
-    optimizer = make_optimizer(config, total_steps)
+    optimizer = make_optimizer(config, total_steps, layers=model.n_layers)
+    tuning = make_tuning(config, abstract_params(model))
 
     schedule, averaged = make_schedule(config, total_steps), config.ema_decay is not None
-    initial = functools.partial(
-        init_state,
-        model,
-        optimizer,
-        seed=seed,
-        averaged=averaged,
-        learned_tasks=config.learns_task_weights,
-        measured=measured,
-    )
+    first: dict[str, Any] = {"seed": seed, "averaged": averaged, "measured": measured, "tuning": tuning}
+    initial = functools.partial(init_state, model, optimizer, learned_tasks=config.learns_task_weights, **first)
     evaluation = functools.partial(eval_step, model=transformer, objective=config.objective_of_loss, masks=masks)
     if config.parallel == "pmap":
         evaluate = pmap_eval_step(evaluation, mesh=mesh)
@@ -156,6 +153,7 @@ def prepare_run(
             mesh=mesh,
             masks=masks,
             sparsity=make_sparsity(config, total_steps),
+            tuning=tuning,
         ),
         eval_step=evaluate,
         validation=[_own_windows(batch) for batch in cut],
@@ -173,6 +171,7 @@ def compile_train_step(
     mesh: jax.sharding.Mesh,
     masks: Masks | None = None,
     sparsity: Sparsity | None = None,
+    tuning: Tuning = EVERYTHING,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """Return the jitted or pmapped training step of a configuration, see `train_step`.
 
@@ -185,6 +184,7 @@ def compile_train_step(
       mesh: the devices.
       masks: see `summed_loss`.
       sparsity: the schedule by which weights become zero; None for none.
+      tuning: which parameters are trained.
     """
     step = functools.partial(
         train_step,
@@ -195,6 +195,7 @@ def compile_train_step(
         masks=masks,
         ema_decay=config.ema_decay,
         sparsity=sparsity,
+        tuning=tuning,
     )
     if config.parallel == "pmap":
         return pmap_train_step(step, mesh=mesh)
@@ -252,6 +253,13 @@ def initial_state(run: Run) -> TrainState:
     """Return the state before the first step, on the run's devices."""
     # Jitted with output shardings, so that each device creates only its shard and the full state exists nowhere.
     return jax.jit(run.initial, out_shardings=run.state_sharding)()
+
+
+def state_with(run: Run, taken: Mapping[str, np.ndarray]) -> TrainState:
+    """Return the state before the first step of a run that takes over parameters, see `init_state`."""
+    sharding = by_path(run.state_sharding.params)
+    placed = {name: jax.device_put(leaf, sharding[name]) for name, leaf in taken.items()}
+    return jax.jit(lambda taken: run.initial(taken=taken), out_shardings=run.state_sharding)(placed)
 
 
 def cut_validation(batches: Sequence[Batch], windows: int, *, fields: tuple[str, ...]) -> list[Batch]:

@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -13,6 +12,7 @@ from safetensors.numpy import save_file
 
 from lob_jax.errors import InputError
 from lob_jax.later_keys import VERSION, version
+from lob_jax.training.step.paths import nested
 
 ABOUT = "lob_jax"  # key of the file's metadata
 
@@ -49,18 +49,6 @@ def load_weights(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
             remedy="write it again with --mode=export",
         ) from error
     return params, about
-
-
-def nested(weights: Mapping[str, Any]) -> dict[str, Any]:
-    """Return arrays by path as the nested dict of them; the inverse of `flat`."""
-    params: dict[str, Any] = {}
-    for name, array in weights.items():
-        *folders, last = name.split("/")
-        place = params
-        for folder in folders:
-            place = place.setdefault(folder, {})
-        place[last] = array
-    return params
 
 
 def flat(params: Any) -> dict[str, np.ndarray]:

@@ -1,10 +1,12 @@
 """The optimiser: AdamW or Muon after global-norm clipping, with warm-up and cosine or late decay."""
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from lob_jax.models.axes import STACKED
@@ -24,6 +26,7 @@ MATRICES = {
     ("gate", "kernel"): ((0,), (1,)),
     ("narrow", "kernel"): ((0,), (1,)),
 }
+LAYER = f"{STACKED}_"  # starts the path key of a layer that is not stacked; its number follows
 ADAM_RMS = 0.2  # typical root mean square of AdamW's updates, which Muon's are scaled to (Liu et al., 2025)
 
 
@@ -59,13 +62,54 @@ def decay_mask(params: Any) -> Any:
     return jax.tree_util.tree_map_with_path(decays, params)
 
 
-def make_optimizer(config: TrainConfig, total_steps: int) -> optax.GradientTransformation:
-    """Return AdamW (epsilon 1e-8, moments in the parameters' dtype) or Muon, after global-norm clipping."""
+def make_optimizer(config: TrainConfig, total_steps: int, *, layers: int = 0) -> optax.GradientTransformation:
+    """Return AdamW (epsilon 1e-8, moments in the parameters' dtype) or Muon, after global-norm clipping.
+
+    Args:
+      config: training settings.
+      total_steps: length of the learning-rate schedule.
+      layers: blocks of the model; only read if the learning rate depends on the layer.
+    """
     rate = make_schedule(config, total_steps)
     rule = optax.adamw(rate, b1=config.beta1, b2=config.beta2, weight_decay=config.weight_decay, mask=decay_mask)
     if config.optimizer == "muon":
         rule = optax.partition({"muon": _muon(config, rate), "adamw": rule}, _rule_of_each)
-    return optax.chain(optax.clip_by_global_norm(config.clip), rule)
+    rule = optax.chain(optax.clip_by_global_norm(config.clip), rule)
+    return rule if config.layer_decay == 1 else _by_layer(rule, decay=config.layer_decay, layers=layers)
+
+
+def _by_layer(
+    rule: optax.GradientTransformation, *, decay: float, layers: int
+) -> optax.GradientTransformationExtraArgs:
+    """Return an optimiser whose learning rate depends on the layer, see `rate_factor`; its state is that of `rule`.
+
+    The rate is the last factor of an update, also of weight decay, so that scaling updates scales the rate.
+    """
+    rule = optax.with_extra_args_support(rule)
+
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        def scaled(path: tuple, leaf: jax.Array) -> jax.Array:
+            factor = rate_factor([entry.key for entry in path], decay=decay, layers=layers)
+            return leaf * jnp.asarray(factor, leaf.dtype).reshape(-1, *(1,) * (leaf.ndim - 1))
+
+        updates, state = rule.update(updates, state, params, **extra)
+        return jax.tree_util.tree_map_with_path(scaled, updates), state
+
+    return optax.GradientTransformationExtraArgs(rule.init, update)
+
+
+def rate_factor(keys: Sequence[str], *, decay: float, layers: int) -> np.ndarray:
+    """Return the factor of the learning rate of a parameter, [1]; for stacked layers, one of each, [L].
+
+    It is decay^(L - l) in block l of L, counted from 0, decay^(L + 1) in the embeddings, and 1 in what follows the
+    blocks, as in fine-tuning of ELECTRA (Clark et al., 2020) and BEiT (Bao et al., 2022).
+    """
+    group = keys[0]
+    if group == STACKED:
+        return decay ** np.arange(layers, 0, -1, dtype=np.float64)
+    if group.startswith(LAYER):
+        return decay ** np.array([layers - int(group.removeprefix(LAYER))], np.float64)
+    return np.array([decay ** (layers + 1) if group == "embeddings" else 1.0])
 
 
 def _muon(config: TrainConfig, rate: optax.Schedule) -> optax.GradientTransformation:
@@ -98,11 +142,19 @@ def matrices(params: Any) -> Any:
     """
 
     def of(path: tuple, _: Any) -> Any:
-        keys = [entry.key for entry in path]
-        axes = MATRICES.get(tuple(keys[-2:]))
+        axes = matrix_axes([entry.key for entry in path])
         if axes is None:
             return None
-        read, written = (tuple(axis + (STACKED in keys) for axis in side) for side in axes)
+        read, written = axes
         return optax.contrib.MuonDimensionNumbers(reduction_axis=read, output_axis=written)
 
     return jax.tree_util.tree_map_with_path(of, params)
+
+
+def matrix_axes(keys: Sequence[str]) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """Return the axes of the input and of the output of the matrix, or matrices, at a path; None if it is none."""
+    axes = MATRICES.get(tuple(keys[-2:]))  # type: ignore[arg-type]
+    if axes is None:
+        return None
+    read, written = (tuple(axis + (STACKED in keys) for axis in side) for side in axes)
+    return read, written

@@ -14,7 +14,9 @@ from lob_jax.models.config import ModelConfig
 from lob_jax.models.embeddings import with_moments
 from lob_jax.models.transformer import initial_parameters
 from lob_jax.training.step.loss_scale import LossScale, first_scale
+from lob_jax.training.step.paths import by_path, nested
 from lob_jax.training.step.tasks import model_part, with_tasks
+from lob_jax.training.step.tuning import EVERYTHING, Tuning
 
 INITIAL = 2**32 - 1  # folded into the key for the initial parameters; no step has this number
 
@@ -74,6 +76,8 @@ def init_state(
     averaged: bool = False,
     learned_tasks: bool = False,
     measured: Measured = NOTHING_MEASURED,
+    tuning: Tuning = EVERYTHING,
+    taken: Mapping[str, jax.Array] = MappingProxyType({}),
 ) -> TrainState:
     """Return the state before the first step.
 
@@ -84,16 +88,28 @@ def init_state(
       averaged: whether to keep a moving average of the parameters.
       learned_tasks: whether the weights of the parts of the loss are learned, see `tasks`.
       measured: what the parameters that are not random are initialised to.
+      tuning: which parameters are trained.
+      taken: parameters of another run, by path, that replace random ones where they are not NaN.
     """
     key = jax.random.key(seed)
     params = initial_parameters(config, jax.random.fold_in(key, INITIAL))
     if measured.token_counts is not None:
         frequency_V = (measured.token_counts + 1) / (measured.token_counts + 1).sum()
         params = {**params, "head": {**params["head"], "bias": jnp.asarray(np.log(frequency_V), config.param_dtype)}}
+    params = with_taken(params, taken)
     for name in config.standardized:
         if name in measured.moments:
             params = {**params, "embeddings": with_moments(params["embeddings"], name, measured.moments[name])}
-    return first_state(params, config, optimizer, seed=seed, averaged=averaged, learned_tasks=learned_tasks)
+    how: dict[str, Any] = {"averaged": averaged, "learned_tasks": learned_tasks, "tuning": tuning}
+    return first_state(params, config, optimizer, seed=seed, **how)
+
+
+def with_taken(params: Any, taken: Mapping[str, jax.Array]) -> Any:
+    """Return parameters with those of another run in place of their own, by path, where they are not NaN."""
+    if not taken:
+        return params
+    leaves = by_path(params)
+    return nested({**leaves, **{name: jnp.where(jnp.isnan(of), leaves[name], of) for name, of in taken.items()}})
 
 
 def first_state(
@@ -104,6 +120,7 @@ def first_state(
     seed: int,
     averaged: bool,
     learned_tasks: bool = False,
+    tuning: Tuning = EVERYTHING,
 ) -> TrainState:
     """Return the state before the first step of a run that starts with a model's parameters; see `init_state`."""
     key, zero = jax.random.key(seed), jnp.zeros((), jnp.int32)
@@ -111,7 +128,7 @@ def first_state(
     return TrainState(
         step=zero,
         params=params,
-        opt_state=optimizer.init(params),
+        opt_state=tuning.first(params, optimizer, key),
         # Copies, since the state is donated and a buffer can be donated only once.
         average=jax.tree.map(jnp.copy, params) if averaged else None,
         loss_scale=first_scale(config.dtype),

@@ -20,12 +20,17 @@ from lob_jax.training.step.shift import Batch
 from lob_jax.training.step.sparsity import Sparsity, where_nonzero, zero_share
 from lob_jax.training.step.state import TrainState
 from lob_jax.training.step.tasks import Parts, model_part, task_weights
+from lob_jax.training.step.tuning import EVERYTHING, Tuning
 
 Metrics = dict[str, jax.Array]
 
 
+def _as_it_is(trained: Any) -> Any:
+    return trained
+
+
 def summed_gradients(
-    params: Any,
+    trained: Any,
     batch: Batch,
     key: jax.Array,
     *,
@@ -34,28 +39,30 @@ def summed_gradients(
     masks: Masks | None = None,
     scale: jax.Array | None = None,
     devices_axis: str | None = None,
+    whole: Callable[[Any], Any] = _as_it_is,
 ) -> tuple[Any, jax.Array, jax.Array, Parts]:
     """Return (gradients, loss_sum, weight_sum, parts) over the micro-steps [A, M, ...], with one in memory at a time.
 
     The last three are those of `summed_loss`. The gradients are those of loss_sum, multiplied by `scale` if it is
     given. The caller divides once, by the weight of the entire step: means of micro-steps would give tokens in a
     micro-step with few scored tokens too much weight.
+
+    `trained` is what the gradients are with respect to, and `whole` returns the complete parameters for it.
     """
 
-    def scaled(params: Any, micro_batch: Batch) -> tuple[jax.Array, tuple[jax.Array, jax.Array, Parts]]:
-        sums = summed_loss(
-            params, micro_batch, key, model=model, objective=objective, masks=masks, devices_axis=devices_axis
-        )
+    def scaled(trained: Any, micro_batch: Batch) -> tuple[jax.Array, tuple[jax.Array, jax.Array, Parts]]:
+        how: dict[str, Any] = {"model": model, "objective": objective, "masks": masks, "devices_axis": devices_axis}
+        sums = summed_loss(whole(trained), micro_batch, key, **how)
         return sums[0] if scale is None else sums[0] * scale, sums
 
     def micro_step(sums: tuple, micro_batch: Batch) -> tuple[tuple, None]:
-        gradients, losses = jax.grad(scaled, has_aux=True)(params, micro_batch)
+        gradients, losses = jax.grad(scaled, has_aux=True)(trained, micro_batch)
         return jax.tree.map(jnp.add, sums, (gradients, losses)), None
 
     first = jax.tree.map(lambda leaf: leaf[0], batch)
-    shapes = jax.eval_shape(lambda: scaled(params, first)[1])
+    shapes = jax.eval_shape(lambda: scaled(trained, first)[1])
     zeros = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
-    (gradients, losses), _ = jax.lax.scan(micro_step, (jax.tree.map(jnp.zeros_like, params), zeros), batch)
+    (gradients, losses), _ = jax.lax.scan(micro_step, (jax.tree.map(jnp.zeros_like, trained), zeros), batch)
     return gradients, *losses
 
 
@@ -70,6 +77,7 @@ def train_step(
     masks: Masks | None = None,
     ema_decay: float | None = None,
     sparsity: Sparsity | None = None,
+    tuning: Tuning = EVERYTHING,
     devices_axis: str | None = None,
 ) -> tuple[TrainState, Metrics]:
     """Take one optimiser step.
@@ -87,20 +95,23 @@ def train_step(
       ema_decay: decay of the average of the parameters, if the state has one. After u updates, the smaller of it and
         (1 + u) / (10 + u) is used, so that the initial parameters are soon forgotten.
       sparsity: the schedule by which weights become zero; None for none. The average is zero where they are.
+      tuning: which parameters are trained.
       devices_axis: axis name of a pmap, in which each device has separate windows; None under jit, where the batch is
         the global one.
 
     Returns:
       The state after the step, and scalars: loss (nats per scored token), perplexity (from the token's own part of the
-      loss), learning_rate, gradient_norm (before clipping), scored (tokens), skipped and skipped_in_row (steps),
-      loss_scale in float16, zeros (their share in the matrices) with a sparsity, parameter_norm/<group> and
-      update_norm/<group> per group of layers, loss/<part> if the loss has several parts, and task_weight/<part> if
-      their weights are learned.
+      loss), learning_rate, gradient_norm (of what is trained, before clipping), scored (tokens), skipped and
+      skipped_in_row (steps), loss_scale in float16, zeros (their share in the matrices) with a sparsity,
+      parameter_norm/<group> and update_norm/<group> per group of layers, loss/<part> if the loss has several parts, and
+      task_weight/<part> if their weights are learned.
     """
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key_data), state.step)
     scale = None if state.loss_scale is None else state.loss_scale.scale * _power_below_share(batch)
-    how: dict[str, Any] = {"objective": objective, "masks": masks, "scale": scale, "devices_axis": devices_axis}
-    sums = summed_gradients(state.params, batch, key, model=model, **how)
+    before = tuning.trained(state.params, state.opt_state)
+    whole = functools.partial(tuning.whole, params=state.params, opt_state=state.opt_state)
+    how: dict[str, Any] = {"model": model, "objective": objective, "masks": masks, "scale": scale, "whole": whole}
+    sums = summed_gradients(before, batch, key, devices_axis=devices_axis, **how)
     # Summed over devices before the division, since devices may have different numbers of scored tokens.
     if devices_axis is not None:
         sums = jax.lax.psum(sums, devices_axis)
@@ -111,21 +122,25 @@ def train_step(
     loss, divisor = total / divisor, divisor if scale is None else divisor * scale
     gradients = jax.tree.map(lambda gradient: gradient / divisor, gradients)
     if sparsity is not None:
-        gradients = where_nonzero(gradients, state.params)
+        gradients = where_nonzero(gradients, before)
     norm = optax.tree.norm(gradients)
     finite = jnp.isfinite(loss) & jnp.isfinite(norm)
 
-    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
+    updates, rule = optimizer.update(gradients, tuning.rule_state(state.opt_state), before)
+    trained = optax.apply_updates(before, updates)
     update_count = state.step - state.skipped  # the optimiser's own count, which skipped steps leave unchanged
     if sparsity is not None:
-        params = sparsity.pruned(where_nonzero(params, state.params), update_count + 1)
+        trained = sparsity.pruned(where_nonzero(trained, before), update_count + 1)
+    params, opt_state = whole(trained), tuning.after(trained, rule, state.opt_state)
     average = None
     if state.average is not None and ema_decay is not None:
         average = _averaged(state.average, params, update_count, decay=ema_decay)
+        average = tuning.unless_fixed(average, state.average)
         average = average if sparsity is None else where_nonzero(average, params)
-    before, after = (state.params, state.opt_state, state.average), (params, opt_state, average)
-    params, opt_state, average = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, before)
+    if tuning != EVERYTHING:
+        updates = jax.tree.map(jnp.subtract, params, state.params)  # of the model: zero where it is fixed
+    old, after = (state.params, state.opt_state, state.average), (params, opt_state, average)
+    params, opt_state, average = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, old)
     state = TrainState(
         step=state.step + 1,
         params=params,

@@ -141,7 +141,7 @@ def test_a_field_of_a_checkpoint_that_came_later_has_its_neutral_value_and_one_o
     with pytest.raises(InputError, match="another version") as caught:
         read_metas(early / "checkpoints")
     assert caught.value.expected.endswith(name)
-    monkeypatch.setattr(later_keys, "LATER", (LaterKey(f"checkpoint.{place}", 7, "0.2.0"),))
+    monkeypatch.setattr(later_keys, "LATER", (*later_keys.LATER, LaterKey(f"checkpoint.{place}", 7, "0.2.0")))
     meta = dataclasses.asdict(read_metas(early / "checkpoints")[8])
     assert (meta if part == "checkpoint" else meta[part])[name] == 7
 

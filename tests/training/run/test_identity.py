@@ -77,6 +77,12 @@ OTHER = {
     "train.sparsity": 0.5,
     "train.ema_decay": 0.99,
     "train.profile_step": 3,
+    "train.init": "runs/other",
+    "train.init_allow": ("head/*",),
+    "train.frozen": ("embeddings/*",),
+    "train.lora_rank": 4,
+    "train.lora_targets": ("*/ffn/*",),
+    "train.lora_also": ("head/*",),
 }
 BESIDE = {
     "model.attention.horizons": {"model.attention.kind": "multi_scale"},
@@ -91,6 +97,9 @@ BESIDE = {
     "train.mask_share": {"train.objective": "masked"},
     "train.mask_events": {"train.objective": "masked"},
     "train.ema_decay": {"train.ema_decay": 0.9},
+    "train.init_allow": {"train.init": "runs/other"},
+    "train.lora_rank": {"train.init": "runs/other"},
+    "train.lora_also": {"train.init": "runs/other", "train.lora_rank": 4},
     "data.volatility_regimes": {"model.regime": "added"},
     "data.spread_regimes": {"model.regime": "added"},
 }
