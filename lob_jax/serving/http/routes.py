@@ -163,7 +163,10 @@ class Routes:
 
     async def close(self, request: Request, session_id: str) -> Response:
         """End a session, and return how it stood."""
-        return await self._of_session(request, session_id, requests.Close)
+        response = await self._of_session(request, session_id, requests.Close)
+        if self.service.trials is not None:
+            self.service.trials.closed(session_id)
+        return response
 
     async def _of_session(self, request: Request, session_id: str, of: Any) -> Response:
         name = self.service.of_session(session_id)

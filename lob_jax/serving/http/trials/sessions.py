@@ -8,6 +8,7 @@ import time
 from lob_jax.serving.experiments.experiment import Experiment
 from lob_jax.serving.experiments.results import Outcome
 from lob_jax.serving.experiments.tail import Tail
+from lob_jax.serving.http.problems import Problem
 
 REMEMBERED = 1_000  # outcomes of a session that are known to be followed
 GRACE_S = 60.0  # for which a session is remembered after its engine has closed it
@@ -54,6 +55,16 @@ class Followed:
     def touch(self) -> None:
         """Note that something is asked of it."""
         self.used = time.monotonic()
+
+    def check(self) -> None:
+        """Raise Problem if it answers no more."""
+        if self.ended:
+            raise Problem("unknown-session", self.ended)
+
+    def end(self, why: str) -> None:
+        """Let it answer no more, and forget what it has followed, which is large."""
+        self.ended, self.tail, self.pending = why, None, None
+        self.done.clear()
 
     def remember(self, outcome: str, digest: str) -> None:
         """Note that it has followed an outcome."""

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
+from lob_jax.errors import InputError
 from lob_jax.serving import requests
 from lob_jax.serving.experiments.experiment import Arm, Experiment
 from lob_jax.serving.experiments.results import Standing
@@ -18,9 +19,10 @@ from lob_jax.serving.http.service import Service
 from lob_jax.serving.http.translate import Asked
 from lob_jax.serving.http.trials.database import asked as ask
 from lob_jax.serving.http.trials.sessions import Followed, FollowedSessions
-from lob_jax.serving.requests import Feed, Finished, ModelFacts, Refusal, SessionState, Unknown
+from lob_jax.serving.requests import Feed, Finished, ModelFacts, SessionState, Unknown
 
 R = TypeVar("R")
+CLOSED = "there is no such session: it was closed"
 TAKEN_OUT = "its arm was taken out of the experiment: open it again"
 UNSURE = "what it has followed is not known: open it again"
 
@@ -120,9 +122,14 @@ class Trials:
             return
         if not followed.ended and followed.arm in self.standing(followed).tripped:
             followed.ended = TAKEN_OUT
-        if followed.ended:
-            raise Problem("unknown-session", followed.ended)
+        followed.check()
         followed.touch()
+
+    def closed(self, session: str) -> None:
+        """Keep no more of a session that its client has closed than is needed to count that request."""
+        followed = self.sessions.find(session)
+        if followed is not None:
+            followed.end(CLOSED)
 
     def standing(self, followed: Followed) -> Standing:
         """Return how the experiment of a session stands, as it is known here."""
@@ -149,6 +156,7 @@ class Trials:
 
         async def work() -> Finished:
             async with followed.lock:
+                followed.check()
                 return await self.follow(followed, asked)
 
         return await self.to_its_end(work())
@@ -165,7 +173,7 @@ class Trials:
 
         Raises:
           InputError: they contradict the book.
-          Refusal: the engine has not followed them.
+          Exception: the engine has not followed them, or it is not known whether it has: then the session has ended.
         """
         assert isinstance(asked.request, Feed)
         fed = asked.request
@@ -174,8 +182,10 @@ class Trials:
         except Unknown:
             self.sessions.forget(followed.session)
             raise
-        except Refusal as refusal:  # it may have come after the engine had followed them
-            last = await self._looked(followed, fed, refusal)
+        except InputError:
+            raise
+        except Exception as error:  # it may have come after the engine had followed them
+            last = await self._looked(followed, fed, error)
         followed.events = last.result.events
         if followed.tail is not None:
             followed.tail.extend(fed.events, fed.corrections)
@@ -186,17 +196,17 @@ class Trials:
         market = translate.in_session(followed.session, self.service.terms(followed.model, followed.owner))
         return await self._last(followed.model, Asked(requests.Look(market)))
 
-    async def _looked(self, followed: Followed, fed: Feed, refusal: Refusal) -> Finished:
-        """Return the state of a session that has followed events although it was refused; else raise the refusal."""
+    async def _looked(self, followed: Followed, fed: Feed, error: Exception) -> Finished:
+        """Return the state of a session that has followed events although that has failed; else raise the error."""
         try:
             last = await self.look(followed)
-        except Refusal:
+        except Exception:
             followed.ended = UNSURE
-            raise refusal from None
+            raise error from None
         if not len(fed.events) and len(fed.corrections):
             followed.ended = UNSURE  # corrections alone cannot be counted
         if last.result.events == followed.events:
-            raise refusal
+            raise error
         return last
 
     async def _last(self, model: str, asked: Asked) -> Finished:
