@@ -187,8 +187,7 @@ class Experiments:
         with self._turn, contextlib.suppress(Unavailable):
             for experiment in self._store.experiments():
                 before = self._known.get(experiment.name)
-                read = Known(experiment, self._store.standing(experiment.name))
-                self._keep(read, instead_of=before)
+                self._keep(Known(experiment, self._store.standing(experiment.name)), instead_of=before)
             self._tell()
             self._flush()
 

@@ -131,8 +131,8 @@ def test_what_fails_ahead_ends_no_request(monkeypatch, caplog):
     with serving() as (engine, _):
         going_on, found = threading.Event(), queue.SimpleQueue()
         object.__setattr__(engine._work.served, "infer", lambda *_: going_on.wait(30))
-        engine.submit(Infer({}), found.put)
         here = opened(engine)
+        engine.submit(Infer({}), found.put)
         fed(engine, here, 20)
         going_on.set()
         (last,) = found.get(timeout=30)
