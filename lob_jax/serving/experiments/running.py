@@ -238,9 +238,9 @@ class Experiments:
             self._known[name] = known
 
     def _trip(self, of: Of, because: str) -> None:
-        """Take an arm out here at once, and in the database as soon as it answers."""
+        """Take an arm out here at once, and in the database as soon as it answers; not after the experiment's end."""
         known = self.last(of[0])
-        if known is not None and of[1] not in known.standing.tripped:
+        if known is not None and known.standing.status == "running" and of[1] not in known.standing.tripped:
             self._untold[of] = because
             _LOG.warning("arm %s of experiment %s is taken out: %s", of[1], of[0], because)
 

@@ -175,6 +175,7 @@ def test_decisions_have_what_was_known(store, experiments):
     (decision,) = experiments.decisions("test")
     assert decision.known["advice"] == "keep" and decision.at_s > 1e9
     fail(experiments, "b")
+    assert not experiments.last("test").standing.tripped  # its open sessions go on
     experiments.refresh()
     assert len(store.decisions("test")) == 1  # an experiment that has ended is not touched
 
