@@ -90,9 +90,10 @@ class FollowedSessions:
                     del self._sessions[name]
         self._sessions[followed.session] = followed
 
-    def find(self, session: str) -> Followed | None:
-        """Return a session; None if it is of no unit, or has ended."""
-        return self._sessions.get(session)
+    def find(self, session: str, owner: str) -> Followed | None:
+        """Return a session of an owner; None if it is of no unit, has ended, or is of another owner."""
+        found = self._sessions.get(session)
+        return found if found is not None and found.owner == owner else None
 
     def forget(self, session: str) -> None:
         """Forget a session that is closed."""

@@ -115,9 +115,9 @@ class Trials:
         )
         return {"experiment": place.experiment.name, "unit": place.unit, "arm": place.arm.name}
 
-    def check(self, session: str) -> None:
+    def check(self, session: str, owner: str) -> None:
         """Raise Problem for a session that answers no more."""
-        followed = self.sessions.find(session)
+        followed = self.sessions.find(session, owner)
         if followed is None:
             return
         if not followed.ended and followed.arm in self.standing(followed).tripped:
@@ -125,9 +125,9 @@ class Trials:
         followed.check()
         followed.touch()
 
-    def closed(self, session: str) -> None:
+    def closed(self, session: str, owner: str) -> None:
         """Keep no more of a session that its client has closed than is needed to count that request."""
-        followed = self.sessions.find(session)
+        followed = self.sessions.find(session, owner)
         if followed is not None:
             followed.end(CLOSED)
 
@@ -137,20 +137,20 @@ class Trials:
         assert known is not None  # experiments are never deleted
         return known.standing
 
-    def note(self, session: str, *, seconds: float, failed: bool, refused: bool) -> None:
+    def note(self, session: str, owner: str, *, seconds: float, failed: bool, refused: bool) -> None:
         """Count a request of a session for its arm."""
-        followed = self.sessions.find(session)
+        followed = self.sessions.find(session, owner)
         if followed is not None and followed.counted:
             name = followed.experiment.name
             self.experiments.note(name, followed.arm, seconds=seconds, failed=failed, refused=refused)
 
-    def follows(self, session: str) -> bool:
-        """Return whether a session is one of a unit."""
-        return self.sessions.find(session) is not None
+    def follows(self, session: str, owner: str) -> bool:
+        """Return whether a session of an owner is one of a unit."""
+        return self.sessions.find(session, owner) is not None
 
-    async def fed(self, session: str, asked: Asked) -> Finished:
+    async def fed(self, session: str, owner: str, asked: Asked) -> Finished:
         """Let a session of a unit follow events, which are context of its outcomes; see `follow`."""
-        followed = self.sessions.find(session)
+        followed = self.sessions.find(session, owner)
         if followed is None:
             raise Unknown("there is no such session")
 

@@ -245,7 +245,7 @@ def test_an_outcome_that_has_waited_for_one_that_ended_the_session_is_not_follow
 
 
 def test_of_many_outcomes_the_oldest_are_forgotten(server):
-    followed = server.service.trials.sessions.find(server.session())
+    followed = server.service.trials.sessions.find(server.session(), "local")
     for number in range(REMEMBERED + 3):
         followed.remember(str(number), "")
     assert len(followed.done) == REMEMBERED and list(followed.done)[0] == "3"

@@ -187,7 +187,7 @@ def test_what_a_feed_has_followed_before_it_failed_is_known(server, monkeypatch)
 
 def test_of_a_session_that_its_client_has_closed_no_past_is_kept(server):
     session = server.session()
-    followed = server.service.trials.sessions.find(session)
+    followed = server.service.trials.sessions.find(session, "local")
     server.outcome(session, "x", events(0, 3))
     assert followed.tail is not None and followed.done
     assert server.client.delete(f"/v1/sessions/{session}").is_success
@@ -198,20 +198,37 @@ def test_of_a_session_that_its_client_has_closed_no_past_is_kept(server):
 
 def test_sessions_that_have_ended_are_forgotten(server, monkeypatch):
     sessions, session = server.service.trials.sessions, server.session()
-    followed = sessions.find(session)
+    followed = sessions.find(session, "local")
     followed.used -= followed.idle_s + 61
     sessions._swept -= 61
     server.session("other")
-    assert sessions.find(session) is None
+    assert sessions.find(session, "local") is None
     closed = server.session()
     server.client.delete(f"/v1/sessions/{closed}")
     assert kind(server.outcome(closed, "x", events(0, 1))) == (404, "unknown-session")
 
 
 def test_sessions_are_their_owners(server):
-    followed = server.service.trials.sessions.find(server.session())
+    followed = server.service.trials.sessions.find(server.session(), "local")
     followed.owner = "somebody else"
     assert kind(server.outcome(followed.session, "x", events(0, 1))) == (404, "unknown-session")
+
+
+def test_what_other_keys_ask_of_a_session_changes_nothing(server, monkeypatch):
+    session, client = server.session(), server.client
+    with monkeypatch.context() as other:
+        other.setattr(server.service.keys, "_name", "other")
+        asked = [
+            client.post(f"/v1/sessions/{session}/events", json={"events": events(0, 1)}),
+            client.get(f"/v1/sessions/{session}"),
+            client.post("/v1/predict", json={"session": session}),
+            server.outcome(session, "x", events(0, 3)),
+            client.delete(f"/v1/sessions/{session}"),
+        ]
+    assert [kind(answer) for answer in asked] == [(404, "unknown-session")] * 5
+    found = server.outcome(session, "x", events(0, 3)).json()
+    assert (found["recorded"], found["state"]["events"]) == ("now", 4)
+    assert counted(server)["a"].answered == 2  # opened, an outcome
 
 
 def test_models_that_read_other_markets_are_no_arms():
