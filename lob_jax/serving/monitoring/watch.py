@@ -197,10 +197,12 @@ class Watch:
             self._count_events(seen, feed, state, followed)
         if followed is not None and followed.tail is not None:
             followed.fresh.append(feed)
-            if sum(len(one.events) for one in followed.fresh) >= BLOCK:
+            events = sum(len(one.events) for one in followed.fresh)
+            if events >= BLOCK or len(followed.fresh) >= BLOCK:  # many corrections without events may come
                 followed.tail.extend(*joined(followed.fresh))
                 followed.fresh.clear()
-                self._score(model, followed.tail)
+                if events >= BLOCK:
+                    self._score(model, followed.tail)
 
     def _count_events(
         self, seen: Seen, feed: requests.Feed, state: requests.SessionState, followed: Followed | None

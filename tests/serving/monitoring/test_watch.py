@@ -256,6 +256,17 @@ def test_corrections_without_events_are_part_of_what_is_scored():
     assert (corrections.event.tolist(), corrections.price.tolist()) == ([39], [7])
 
 
+def test_many_corrections_without_events_do_not_wait():
+    place = Place()
+    session = place.opened()
+    level = {name: np.array([value], np.int64) for name, value in (("side", 1), ("price", 7), ("size", 3))}
+    for _ in range(BLOCK + 1):
+        place.ask(Feed(InSession(session), day(5).events[:0], Corrections(np.array([-1]), **level)))
+    place.watch.round()
+    assert len(place.watch._followed["m", session].fresh) == 1
+    assert not any(isinstance(job.request, requests.Score) for job in place.stub.jobs)
+
+
 @pytest.mark.parametrize("idle_s", [100.0, 3_600.0])
 def test_a_session_is_remembered_as_long_as_its_engine_keeps_it(monkeypatch, idle_s):
     state = StubServer._state
