@@ -215,3 +215,23 @@ def test_a_user_without_a_name_is_a_number(monkeypatch):
 
     monkeypatch.setattr(stage.getpass, "getuser", nobody)
     assert stage.user() == f"uid {os.getuid()}"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("salt", 5),
+        ("created_s", "2026-01-01"),
+        ("created_s", float("nan")),
+        ("created_s", 1e20),
+        ("block", 4.0),
+        ("gap", 0.5),
+        ("ramp", [{"after_s": 0, "share": float("nan")}]),
+    ],
+)
+def test_values_of_other_kinds_in_a_file_are_refused_and_not_kept(ask, tmp_path, key, value):
+    file = tmp_path / "wrong.json"
+    file.write_text(json.dumps({**PLAIN, key: value}))
+    with pytest.raises(InputError, match=f"experiment.{key}"):
+        ask(create=file)
+    assert "night" not in ask()

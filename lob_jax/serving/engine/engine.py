@@ -138,12 +138,13 @@ class Engine:
 
     def _go_ahead(self, session: Session) -> None:
         """Do a part of what a session will probably need."""
-        more = False  # what fails is not tried again
+        more = False
         try:
             more = go_ahead(session, self._work.served)
-        finally:
-            if not more:
-                self._sessions.note_done(session)
+        except Exception:  # a fault of no request: none that is at work ends by it, and it is not tried again
+            _LOG.exception("what was to be done ahead has failed")
+        if not more:
+            self._sessions.note_done(session)
 
     def _can_go_on(self, job: Job) -> bool:
         """Return whether a job needs nothing that comes from elsewhere."""

@@ -97,23 +97,19 @@ class Sessions:
     def close(self, which: InSession) -> Session:
         """End a session; raise as `find`."""
         session = self.find(which)
-        del self._open[session.name]
+        self._forget(session.name)
         return session
 
     @property
     def fed(self) -> Session | None:
         """Return the session that was fed last, of those for which something can be done ahead."""
-        while self._fed:
-            name = next(reversed(self._fed))
-            if name in self._open:
-                return self._open[name]
-            del self._fed[name]
-        return None
+        return self._open[next(reversed(self._fed))] if self._fed else None
 
     def note_fed(self, session: Session) -> None:
         """Note that something can be done ahead for a session."""
         self._fed.pop(session.name, None)
-        self._fed[session.name] = None
+        if session.name in self._open:  # it may have been closed while its events were read
+            self._fed[session.name] = None
 
     def note_done(self, session: Session) -> None:
         """Note that nothing is left to do ahead for a session."""
@@ -123,4 +119,8 @@ class Sessions:
         """End the sessions that have not been used for too long."""
         before = time.monotonic() - self._settings.idle_s
         for name in [name for name, session in self._open.items() if session.used < before]:
-            del self._open[name]
+            self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        del self._open[name]
+        self._fed.pop(name, None)  # an engine that is never idle would not get round to it

@@ -29,13 +29,13 @@ def analysed(experiment: Experiment, kept: Kept) -> Analysis:
     `lob_jax.serving.experiments.statistics.sequences`.
 
     The shares of units are checked twice, among all that are enrolled and among those with an observation: an arm that
-    loses units on the way is as bad. Units of an arm whose guard has tripped, which the control answers, are left out
-    of the second check. The evidence is the mean of the two, which ever reaches 1000 with a probability of at most .002
-    if nothing is wrong.
+    loses units on the way is as bad. Units of an arm whose guard has tripped, or that was ever taken out, are left out
+    of the second check: the control answers some of them, or has, without an observation. The evidence is the mean of
+    the two, which ever reaches 1000 with a probability of at most .002 if nothing is wrong.
     """
     arms = {arm.name: _arm(experiment, kept, index) for index, arm in enumerate(experiment.arms)}
     tripped = frozenset(name for name, arm in arms.items() if any(guard.tripped for guard in arm.guards.values()))
-    evidence = _ratio(experiment, kept, tripped)
+    evidence = _ratio(experiment, kept, tripped | kept.taken_out)
     is_broken = evidence >= BROKEN
     advice, because = _advice(experiment, arms, tripped, is_broken=is_broken)
     return Analysis(arms=arms, ratio_evidence=evidence, ratio_broken=is_broken, advice=advice, because=because)
@@ -68,11 +68,11 @@ def _guards(experiment: Experiment, requests: Requests) -> dict[str, Guard]:
     }
 
 
-def _ratio(experiment: Experiment, kept: Kept, tripped: frozenset[str]) -> float:
+def _ratio(experiment: Experiment, kept: Kept, taken_out: frozenset[str]) -> float:
     if experiment.design == "paired":
         return 1.0  # all arms have all units
     observed = [kept.units[index] for index in kept.unit_B]
-    return (_evidence(experiment, kept.units) + _evidence(experiment, observed, without=tripped)) / 2
+    return (_evidence(experiment, kept.units) + _evidence(experiment, observed, without=taken_out)) / 2
 
 
 def _evidence(experiment: Experiment, units: Sequence[Assignment], without: frozenset[str] = frozenset()) -> float:

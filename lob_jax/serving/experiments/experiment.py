@@ -12,6 +12,7 @@ DESIGNS = ("paired", "split")
 MOST_ARMS = 8
 MOST_NATS = 1000.0
 SPREAD = 1e6  # of weights: chances have to be numbers by which one can divide
+LATEST_S = 1e11  # UNIX seconds: in the year 5138
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,13 +102,19 @@ class Experiment:
         _require(self.design in DESIGNS, "design", " | ".join(DESIGNS), self.design)
         _require(2 <= len(self.arms) <= MOST_ARMS, "arms", f"2 to {MOST_ARMS}", len(self.arms))
         _require(len(set(names)) == len(names), "arms", "names that differ", names)
-        _require(bool(self.salt), "salt", "a text", self.salt)
+        _require(isinstance(self.salt, str) and bool(self.salt), "salt", "a text", self.salt)
+        _require(_is_number(self.created_s, LATEST_S), "created_s", f"UNIX seconds up to {LATEST_S:g}", self.created_s)
+        for key in ("block", "gap"):  # 200.0 would be kept, and no outcome after it
+            _require(type(getattr(self, key)) is int, key, "a whole number", getattr(self, key))
         for arm in self.arms:
             _require(0 < arm.weight < math.inf, "weight", "a number above 0", arm.weight)
         weights = [arm.weight for arm in self.arms]
         _require(max(weights) <= SPREAD * min(weights), "weights", f"all within a factor of {SPREAD:,.0f}", weights)
         _require(0 <= self.gap < self.block, "gap", f"0 to {self.block - 1}, below block", self.gap)
         _require(0 < self.clip_nats <= MOST_NATS, "clip_nats", f"above 0, at most {MOST_NATS}", self.clip_nats)
+        for step in self.ramp:
+            numbers = _is_number(step.after_s) and _is_number(step.share)
+            _require(numbers, "ramp", "numbers from 0 on", dataclasses.astuple(step))
         shares = [0.0, *(step.share for step in self.ramp), 1.0]
         times = [step.after_s for step in self.ramp]
         _require(shares == sorted(shares), "ramp", "shares from 0 to 1 that do not fall", shares[1:-1])
@@ -162,6 +169,11 @@ def experiment_of(plain: Mapping[str, Any]) -> Experiment:
             was=error,
             remedy="correct the keys",
         ) from error
+
+
+def _is_number(value: object, most: float = math.inf) -> bool:
+    """Return whether a value is a finite number from 0 to `most`: JSON files hold texts and NaN, too."""
+    return isinstance(value, int | float) and math.isfinite(value) and 0 <= value <= most
 
 
 def _require(holds: bool, key: str, expected: object, was: object) -> None:

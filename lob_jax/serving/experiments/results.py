@@ -99,6 +99,7 @@ class Kept:
         NaN for the other arms.
       brier_BA: float64 [B, A], likewise: of differences, and of the unit's own score.
       requests: by arm.
+      taken_out: arms that were ever taken out, also those that were resumed: units of theirs have lost observations.
     """
 
     units: tuple[Assignment, ...]
@@ -106,6 +107,7 @@ class Kept:
     nats_BA: np.ndarray
     brier_BA: np.ndarray
     requests: Mapping[str, Requests]
+    taken_out: frozenset[str] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from types import EllipsisType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from lob_jax.serving.experiments.breaker import Breaker
@@ -185,7 +186,8 @@ class Experiments:
         """Read all experiments and standings, and keep what was counted; what fails is tried again the next time."""
         with self._turn, contextlib.suppress(Unavailable):
             for experiment in self._store.experiments():
-                self._keep(Known(experiment, self._store.standing(experiment.name)))
+                before = self._known.get(experiment.name)
+                self._keep(Known(experiment, self._store.standing(experiment.name)), instead_of=before)
             self._tell()
             self._flush()
 
@@ -219,19 +221,26 @@ class Experiments:
             except Exception:  # the thread goes on: without it, decisions would no longer take effect
                 _LOG.exception("experiments could not be refreshed")
 
-    def _keep(self, known: Known) -> None:
-        """Note how an experiment stands; a breaker begins anew where somebody has resumed its arm."""
+    def _keep(self, known: Known, *, instead_of: Known | EllipsisType | None = ...) -> None:
+        """Note how an experiment stands; a breaker begins anew where somebody has resumed its arm.
+
+        Args:
+          known: how it stands.
+          instead_of: how it stood before that was read: if it is another now, a decision was faster than the reading.
+        """
         name = known.experiment.name
         with self._lock:
             before = self._known.get(name)
+            if instead_of is not ... and before is not instead_of:
+                return
             for arm in before.standing.tripped - known.standing.tripped if before else ():
                 self._breakers[name, arm].reset()
             self._known[name] = known
 
     def _trip(self, of: Of, because: str) -> None:
-        """Take an arm out here at once, and in the database as soon as it answers."""
+        """Take an arm out here at once, and in the database as soon as it answers; not after the experiment's end."""
         known = self.last(of[0])
-        if known is not None and of[1] not in known.standing.tripped:
+        if known is not None and known.standing.status == "running" and of[1] not in known.standing.tripped:
             self._untold[of] = because
             _LOG.warning("arm %s of experiment %s is taken out: %s", of[1], of[0], because)
 

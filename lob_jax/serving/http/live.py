@@ -36,7 +36,7 @@ class Live:
     async def live(self, socket: WebSocket, session_id: str) -> None:
         """Follow a session; one that there is not is refused before the socket opens."""
         exchange = exchange_of(socket.scope)
-        name = self.service.of_session(session_id)
+        name = self.service.of_session(session_id, exchange.owner)
         terms = self.service.terms(name, exchange.owner)
         async with self.service.rates.opened(exchange.owner):
             look = Asked(requests.Look(translate.in_session(session_id, terms)))
@@ -91,7 +91,7 @@ class Conversation:
     async def _message(self, text: str | None) -> schemas.LiveMessage:
         """Return a message; raise Problem for one that is none."""
         self._service.rates.spend(self._exchange.owner)
-        self._service.of_session(self._session)
+        self._service.of_session(self._session, self._exchange.owner)
         if text is None:
             raise Problem("media-type", "messages are JSON text")
         parse = functools.partial(parse_json, text, depth=self._service.limits.json_depth)
@@ -148,8 +148,8 @@ class Conversation:
         fed = build() if len(asked.events) < MANY else await asyncio.to_thread(build)
         try:
             trials = self._service.trials
-            if trials is not None and trials.follows(self._session):
-                last = await trials.fed(self._session, fed)
+            if trials is not None and trials.follows(self._session, self._exchange.owner):
+                last = await trials.fed(self._session, self._exchange.owner, fed)
             else:
                 last = last_of(await self._items(fed))
         except ValueError as error:

@@ -48,7 +48,7 @@ class Routes:
         def read(plain: Any) -> tuple[str, Asked, Any]:
             asked = schemas.validated(of, plain)
             session = getattr(asked, "session", None)
-            name = self.service.of_session(session, asked.model) if session else self.service.named(asked.model)
+            name = self.service.of_session(session, owner, asked.model) if session else self.service.named(asked.model)
             return name, build(asked, self.service.terms(name, owner)), asked
 
         name, asked, given = await self.service.read(request, read)
@@ -163,10 +163,13 @@ class Routes:
 
     async def close(self, request: Request, session_id: str) -> Response:
         """End a session, and return how it stood."""
-        return await self._of_session(request, session_id, requests.Close)
+        response = await self._of_session(request, session_id, requests.Close)
+        if self.service.trials is not None:
+            self.service.trials.closed(session_id, exchange_of(request.scope).owner)
+        return response
 
     async def _of_session(self, request: Request, session_id: str, of: Any) -> Response:
-        name = self.service.of_session(session_id)
+        name = self.service.of_session(session_id, exchange_of(request.scope).owner)
         terms = self._terms(request, name)
         asked = Asked(of(translate.in_session(session_id, terms)))
         self._about(request, session_id, asked)
@@ -175,7 +178,7 @@ class Routes:
 
     async def feed(self, request: Request, session_id: str) -> Response:
         """Let a session follow more events, all of them or none."""
-        name = self.service.of_session(session_id)
+        name = self.service.of_session(session_id, exchange_of(request.scope).owner)
         terms = self._terms(request, name)
 
         def read(plain: Any) -> Asked:
@@ -188,12 +191,12 @@ class Routes:
 
     async def _fed(self, request: Request, name: str, asked: Asked, *, session: str) -> Finished:
         """Return the state of a session that has followed events; one of an experiment does so to the end."""
-        trials = self.service.trials
-        if trials is None or not trials.follows(session):
+        trials, owner = self.service.trials, exchange_of(request.scope).owner
+        if trials is None or not trials.follows(session, owner):
             return await self._finished(request, name, asked)
         try:
-            async with self.service.rates.opened(exchange_of(request.scope).owner):
-                return await trials.fed(session, asked)
+            async with self.service.rates.opened(owner):
+                return await trials.fed(session, owner, asked)
         except ValueError as error:
             raise problem_of(error, locate=asked.locate) from error
 

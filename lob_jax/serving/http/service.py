@@ -197,13 +197,13 @@ class Service:
             raise Problem("unknown-model", "GET /v1/models lists the models", pointer="/model")
         return model
 
-    def of_session(self, session: str, model: str | None = None) -> str:
-        """Return the name of the model of a session; raise Problem if there is none such."""
+    def of_session(self, session: str, owner: str, model: str | None = None) -> str:
+        """Return the name of the model of a session; raise Problem if there is none such, or it answers no more."""
         name, mark, _ = session.partition(MARK)
         if not mark or name not in self.servers or model not in (None, name):
             raise Problem("unknown-session", "there is no such session")
         if self.trials is not None:
-            self.trials.check(session)
+            self.trials.check(session, owner)
         return name
 
     def note(self, exchange: Exchange, *, seconds: float) -> None:
@@ -212,7 +212,7 @@ class Service:
         own_fault = problem == "late" and exchange.hurried
         if self.trials is not None and exchange.session and problem not in NOBODY and not own_fault:
             failed, refused = problem == "failed", problem in REFUSED
-            self.trials.note(exchange.session, seconds=seconds, failed=failed, refused=refused)
+            self.trials.note(exchange.session, exchange.owner, seconds=seconds, failed=failed, refused=refused)
 
     def terms(self, name: str, owner: str) -> Terms:
         """Return what requests to a model are read by; its name is the one under which it is served."""

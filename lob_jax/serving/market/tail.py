@@ -68,7 +68,9 @@ class Tail:
             self._bound()
 
     def _bound(self) -> None:
-        """Move the book forward if there are too many events before it."""
+        """Move the book forward if there are too many events before it; forget corrections that were corrected."""
+        if len(self._history.corrections.event) > LONGEST * self._keep:
+            self._history = dataclasses.replace(self._history, corrections=_latest(self._history.corrections))
         first = len(self) - self._keep
         if first <= self._keep:
             return
@@ -95,6 +97,15 @@ def _joined(history: History, events: Events, corrections: Corrections) -> Histo
     event = np.concatenate([before.event, corrections.event + count])
     joined = Events.concatenate([history.events, events])
     return dataclasses.replace(history, events=_numbered(joined), corrections=Corrections(event, **columns))
+
+
+def _latest(corrections: Corrections) -> Corrections:
+    """Return corrections without those of a level that the same event has corrected again later."""
+    names = "event", "side", "price"
+    levels = np.stack([np.asarray(getattr(corrections, name), np.int64)[::-1] for name in names])
+    _, from_end = np.unique(levels, axis=1, return_index=True)
+    kept = np.sort(len(corrections.event) - 1 - from_end)
+    return Corrections(*(getattr(corrections, field.name)[kept] for field in dataclasses.fields(Corrections)))
 
 
 def _numbered(events: Events) -> Events:

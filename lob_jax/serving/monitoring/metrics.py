@@ -12,7 +12,8 @@ from prometheus_client.registry import Collector
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 METHODS = ("GET", "POST", "DELETE", "WEBSOCKET")
 SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0)
-LAG_S = (0.01, 0.1, 1.0, 3.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)  # a day is the last of outcomes
+LAG_S = (0.01, 0.1, 1.0, 3.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
+LATEST_OUTCOME_S = 86_400.0  # an outcome that is older than this is of a replay: its lag says nothing
 LIVE_S = 3600.0  # a feed whose newest event is further from now is a replay: its lag says nothing
 BITS = (0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0)
 BLOCKS = ("scored", "skipped", "failed", "not_drawn")  # what becomes of blocks that were to be scored
@@ -69,9 +70,9 @@ class Metrics:
         self._outcomes = Counter("lob_outcomes", "Outcomes that were recorded.", labels, registry=kept)
         told = "Events of outcomes that were recorded."
         self._outcome_events = Counter("lob_outcome_events", told, labels, registry=kept)
-        told = "Time from the newest event of an outcome until it was recorded."
+        told = "Time from the newest event of an outcome until it was recorded, of those up to a day old."
         self._outcome_lag = Histogram(
-            "lob_outcome_lag_seconds", told, labels, registry=kept, buckets=(*LAG_S, 21_600.0, 86_400.0)
+            "lob_outcome_lag_seconds", told, labels, registry=kept, buckets=(*LAG_S, 21_600.0, LATEST_OUTCOME_S)
         )
 
     def register(self, collector: Collector) -> None:
@@ -154,13 +155,14 @@ class Metrics:
 
         Args:
           arm: the arm of its unit.
-          lag_s: from its newest event until now.
+          lag_s: from its newest event until now; observed if it is at most a day, at least as 0.
           experiment: the experiment.
           events: its number of events.
         """
         self._outcomes.labels(experiment, arm).inc()
         self._outcome_events.labels(experiment, arm).inc(events)
-        self._outcome_lag.labels(experiment, arm).observe(max(lag_s, 0.0))
+        if lag_s <= LATEST_OUTCOME_S:
+            self._outcome_lag.labels(experiment, arm).observe(max(lag_s, 0.0))
 
     def text(self) -> bytes:
         """Return all metrics as text."""

@@ -49,6 +49,7 @@ class Followed:
 
     Attributes:
       tail: its recent past; None if nothing is scored.
+      idle_s: after how many seconds without a request its engine closes it.
       used_s: when it was last used, UNIX seconds.
       fed_s: when it was last fed, UNIX seconds; 0 for never.
       live: whether its newest event was within an hour of the time at which it came.
@@ -56,6 +57,7 @@ class Followed:
     """
 
     tail: Tail | None
+    idle_s: float
     used_s: float
     fed_s: float = 0.0
     live: bool = False
@@ -71,7 +73,6 @@ class Watch:
         metrics: Metrics,
         *,
         share: float = 0.0,
-        idle_s: float = 900.0,
         draw: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -81,14 +82,13 @@ class Watch:
           servers: the engines, by the name of their model.
           metrics: what is counted.
           share: of the blocks of events that are scored; 0 for none.
-          idle_s: a session that nobody has used for so long is forgotten.
           draw: returns a random number from 0 to 1.
           clock: returns the time, UNIX seconds.
         """
         self._servers, self._metrics, self._share = servers, metrics, share
         known = {name: server.reference for name, server in servers.items()}
         self._monitors = {name: Monitor(reference) for name, reference in known.items() if reference is not None}
-        self._idle_s, self._draw, self._clock = idle_s, draw, clock
+        self._draw, self._clock = draw, clock
         self._seen: collections.deque[Seen] = collections.deque(maxlen=MOST)
         self._followed: dict[tuple[str, str], Followed] = {}
         self._scoring: set[str] = set()  # models whose last score is not there yet
@@ -141,6 +141,7 @@ class Watch:
         if self._dropped != self._dropped_before:  # the past of any session may have a hole
             self._dropped_before = self._dropped
             self._followed.clear()
+            self._scoring.clear()  # scores may be among them
         while self._seen:
             seen = self._seen.popleft()
             try:
@@ -172,7 +173,7 @@ class Watch:
         if isinstance(item.result, requests.Prediction):
             self._metrics.entropy(item.result.entropy_bits, model=model, source="predict")
         self._follow(seen, item.result)
-        if isinstance(request, requests.Feed) and len(request.events):
+        if isinstance(request, requests.Feed):
             self._fed(seen, request, item.result)
             fed.add(model)
 
@@ -180,7 +181,8 @@ class Watch:
         """Note which sessions there are."""
         model, request = seen.model, seen.request
         if isinstance(request, requests.OpenSession):
-            self._followed[model, result.session] = Followed(self._tail(model, request.history), seen.at_s)
+            tail = self._tail(model, request.history)
+            self._followed[model, result.session] = Followed(tail, result.seconds_left, seen.at_s)
         elif isinstance(request, requests.Close):
             self._followed.pop((model, request.market.session), None)
         elif isinstance(market := getattr(request, "market", None), InSession):
@@ -189,7 +191,23 @@ class Watch:
                 followed.used_s = seen.at_s
 
     def _fed(self, seen: Seen, feed: requests.Feed, state: requests.SessionState) -> None:
-        """Count what a session was fed with, and let it be scored if it is time."""
+        """Count what a session was fed with, and let it be scored if it is time; corrections alone change its past."""
+        model, followed = seen.model, self._followed.get((seen.model, feed.market.session))
+        if len(feed.events):
+            self._count_events(seen, feed, state, followed)
+        if followed is not None and followed.tail is not None:
+            followed.fresh.append(feed)
+            events = sum(len(one.events) for one in followed.fresh)
+            if events >= BLOCK or len(followed.fresh) >= BLOCK:  # many corrections without events may come
+                followed.tail.extend(*joined(followed.fresh))
+                followed.fresh.clear()
+                if events >= BLOCK:
+                    self._score(model, followed.tail)
+
+    def _count_events(
+        self, seen: Seen, feed: requests.Feed, state: requests.SessionState, followed: Followed | None
+    ) -> None:
+        """Count the events of a feed, and compare them with training."""
         model, events, lag_s = seen.model, feed.events, seen.at_s - state.time_ns / 1e9
         gaps = (events.kind == Kind.CONTROL) & (events.code == Code.FEED_GAP)
         self._metrics.fed(model=model, events=len(events), gaps=int(np.count_nonzero(gaps)), lag_s=lag_s)
@@ -197,16 +215,8 @@ class Watch:
         if monitor is not None:
             bid, ask = (quote[0] if quote else None for quote in (state.bid, state.ask))
             monitor.saw(events, bid=bid, ask=ask, market=feed.market.session)
-        followed = self._followed.get((model, feed.market.session))
-        if followed is None:
-            return
-        followed.fed_s, followed.live = seen.at_s, abs(lag_s) < LIVE_S
-        if followed.tail is not None:
-            followed.fresh.append(feed)
-            if sum(len(one.events) for one in followed.fresh) >= BLOCK:
-                followed.tail.extend(*joined(followed.fresh))
-                followed.fresh.clear()
-                self._score(model, followed.tail)
+        if followed is not None:
+            followed.fed_s, followed.live = seen.at_s, abs(lag_s) < LIVE_S
 
     def _tail(self, model: str, history: requests.History) -> Tail | None:
         """Return what is kept of a session, if a part of it is scored."""
@@ -259,8 +269,8 @@ class Watch:
 
     def _forget(self) -> None:
         """Forget the sessions that engines have closed because nobody used them."""
-        limit = self._clock() - self._idle_s
-        for key in [key for key, followed in self._followed.items() if followed.used_s < limit]:
+        now = self._clock()
+        for key in [key for key, one in self._followed.items() if one.used_s + one.idle_s < now]:
             del self._followed[key]
 
 

@@ -1,5 +1,7 @@
 """What is predicted while an engine is idle is what would be answered anyway, and no more than will be asked for."""
 
+import queue
+import threading
 import time
 
 import numpy as np
@@ -7,9 +9,21 @@ import pytest
 
 from lob_jax.errors import InputError
 from lob_jax.generation.settings import SamplingConfig
+from lob_jax.serving.engine import engine as engine_module
 from lob_jax.serving.engine.ahead import Wanted, go_ahead
 from lob_jax.serving.engine.warm_up import ask
-from lob_jax.serving.requests import Feed, Generate, History, InSession, Moves, OpenSession, Predict
+from lob_jax.serving.requests import (
+    Close,
+    Feed,
+    Finished,
+    Generate,
+    History,
+    Infer,
+    InSession,
+    Moves,
+    OpenSession,
+    Predict,
+)
 from tests.serving.engine.engines import history_of, serving
 from tests.serving.market.markets import days
 
@@ -110,6 +124,29 @@ def test_paths_are_those_of_a_history_whatever_is_predicted_ahead():
         there, sampling = history_of(DAY, at), SamplingConfig(paths=2, events=4, seed=1)
         assert ask(engine, Predict(here, moves=Moves(2, 2))) == ask(engine, Predict(there, moves=Moves(2, 2)))
         assert ask(engine, Generate(here, sampling)) == ask(engine, Generate(there, sampling))
+
+
+def test_what_fails_ahead_ends_no_request(monkeypatch, caplog):
+    monkeypatch.setattr(engine_module, "go_ahead", lambda *_: 1 / 0)
+    with serving() as (engine, _):
+        going_on, found = threading.Event(), queue.SimpleQueue()
+        object.__setattr__(engine._work.served, "infer", lambda *_: going_on.wait(30))
+        here = opened(engine)
+        engine.submit(Infer({}), found.put)
+        fed(engine, here, 20)
+        going_on.set()
+        (last,) = found.get(timeout=30)
+        assert isinstance(last, Finished) and "ZeroDivisionError" in caplog.text
+
+
+def test_of_sessions_that_are_closed_nothing_is_to_be_done(monkeypatch):
+    monkeypatch.setattr(engine_module.Engine, "_go_ahead", lambda *_: None)  # as if it were never idle
+    with serving() as (engine, _):
+        for _ in range(3):
+            here = opened(engine)
+            ask(engine, Feed(here, DAY.events[20:21], DAY.corrections.between(20, 21)))
+            ask(engine, Close(here))
+        assert not engine._sessions._fed
 
 
 def test_a_session_of_which_nothing_can_be_predicted_is_left_alone():

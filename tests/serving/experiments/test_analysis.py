@@ -1,5 +1,6 @@
 """What is concluded from what is kept: verdicts, advice and reasons."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -121,6 +122,13 @@ def test_an_arm_that_loses_units_is_noticed_unless_its_guard_has_tripped():
     assert analysed(experiment("split", 3), some).ratio_broken
     tripped = Kept(some.units, some.unit_B, some.nats_BA, some.brier_BA, SLOW)
     assert not analysed(experiment("split", 3), tripped).ratio_broken
+
+
+def test_an_arm_that_its_breaker_has_taken_out_has_lost_units_for_a_reason():
+    arm = np.arange(600) % 2
+    some = lost(kept_split(arm.tolist(), RNG.normal(-6, 0.1, 600)), (arm == 0) | (np.arange(600) < 300))
+    assert analysed(experiment("split"), some).ratio_broken
+    assert not analysed(experiment("split"), dataclasses.replace(some, taken_out=frozenset("b"))).ratio_broken
 
 
 def test_what_is_kept_later_does_not_change_what_was_concluded_before():

@@ -126,6 +126,22 @@ def test_an_arm_that_is_resumed_begins_anew(store, experiments):
     assert experiments.last("test").standing.tripped == {"b"}
 
 
+def test_a_decision_is_not_undone_by_a_reading_that_began_before_it(store, experiments, monkeypatch):
+    standing = store.standing
+
+    def slowly(name):
+        found = standing(name)
+        monkeypatch.undo()
+        experiments.decide("test", "stop", arm="", by="me", because="enough")
+        return found
+
+    monkeypatch.setattr(store, "standing", slowly)
+    experiments.refresh()
+    assert experiments.last("test").standing.status == "stopped"
+    experiments.refresh()
+    assert experiments.last("test").standing.status == "stopped"
+
+
 def refuse(experiments, arm, times):
     for _ in range(times):
         experiments.note("test", arm, seconds=0.1, refused=True)
@@ -159,6 +175,7 @@ def test_decisions_have_what_was_known(store, experiments):
     (decision,) = experiments.decisions("test")
     assert decision.known["advice"] == "keep" and decision.at_s > 1e9
     fail(experiments, "b")
+    assert not experiments.last("test").standing.tripped  # its open sessions go on
     experiments.refresh()
     assert len(store.decisions("test")) == 1  # an experiment that has ended is not touched
 

@@ -68,6 +68,18 @@ def test_memory_is_bounded_and_nothing_of_the_past_is_held():
     assert history.events.sequence.tolist() == list(range(events))
 
 
+def test_corrections_that_come_without_events_are_bounded():
+    day, keep = days()["orders"], 10
+    tail = tail_of(day, keep=keep, events=15)
+    levels = np.array([day.start.price[0], day.start.price[0] + day.instrument.tick])
+    for number in range(100):
+        columns = {"side": np.full(2, day.start.side[0]), "price": levels, "size": np.array([number, 100 + number])}
+        tail.extend(day.events[:0], Corrections(np.full(2, -1), **columns))
+    corrections = tail.history()[0].corrections
+    assert len(corrections) <= LONGEST * keep + 2 and corrections.size[-2:].tolist() == [99, 199]
+    assert set(corrections.event[-2:]) == {14}
+
+
 def test_a_long_history_is_cut_at_once():
     day = days()["orders"]
     tail = Tail(History(day.start, day.events, day.corrections), keep=50, instrument=day.instrument)

@@ -67,9 +67,11 @@ def test_outcomes_are_counted_by_arm():
     metrics = Metrics()
     metrics.outcome(arm="new", lag_s=20.0, experiment="e", events=50)
     metrics.outcome(arm="new", lag_s=-3.0, experiment="e", events=10)
+    metrics.outcome(arm="new", lag_s=86_401.0, experiment="e", events=5)  # of a replay
     found = samples(metrics.text().decode())
     labels = ("arm", "new"), ("experiment", "e")
-    assert found["lob_outcomes_total", *labels] == 2 and found["lob_outcome_events_total", *labels] == 60
+    assert found["lob_outcomes_total", *labels] == 3 and found["lob_outcome_events_total", *labels] == 65
+    assert found["lob_outcome_lag_seconds_count", *labels] == 2
     assert found["lob_outcome_lag_seconds_sum", *labels] == pytest.approx(20.0)
 
 

@@ -1,5 +1,6 @@
 """What monitoring sees of a server: feeds, scores of a part of them, and why requests were not answered."""
 
+import dataclasses
 import threading
 import time
 
@@ -10,6 +11,7 @@ from lob_jax.book.snapshot import Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.schema import Code, Kind
 from lob_jax.serving import requests
+from lob_jax.serving.market.tail import Tail
 from lob_jax.serving.monitoring import watch as watch_module
 from lob_jax.serving.monitoring.metrics import Metrics
 from lob_jax.serving.monitoring.watch import BLOCK, Watch, joined, kind_of, reason
@@ -222,6 +224,59 @@ def test_what_was_not_seen_is_counted_and_pasts_with_holes_are_forgotten(monkeyp
     assert place.watch.dropped == 3 and place.watch._followed
     place.watch.round()
     assert not place.watch._followed
+
+
+def test_blocks_are_scored_again_after_a_score_was_not_seen():
+    place = Place()
+    place.stub.held.clear()
+    place.watch._score("m", Tail(opening(day(5)), keep=500, instrument=place.stub.facts.instrument))
+    place.stub.held.set()
+    assert place.stub.jobs[-1].done.wait(10)
+    until = time.monotonic() + 10
+    while not place.watch._seen and time.monotonic() < until:
+        time.sleep(0.01)
+    for _ in range(watch_module.MOST):
+        place.watch._note("m", Look(InSession("s")), requests.Failed(requests.Unknown("no")))
+    place.watch.round()
+    place.feed(day(5).events[:120], place.opened())
+    assert place.found()["lob_monitor_blocks_total", ("model", "m"), ("outcome", "scored")] == 1
+
+
+def test_corrections_without_events_are_part_of_what_is_scored():
+    place = Place()
+    session, events = place.opened(), day(5).events
+    place.feed(events[:40], session)
+    level = {name: np.array([value], np.int64) for name, value in (("side", 1), ("price", 7), ("size", 3))}
+    place.ask(Feed(InSession(session), events[:0], Corrections(np.array([-1]), **level)))
+    place.feed(events[40:100], session)
+    found = place.found()
+    assert found["lob_fed_events_total", ("model", "m")] == 100
+    (score,) = [job.request for job in place.stub.jobs if isinstance(job.request, requests.Score)]
+    corrections = score.history.corrections
+    assert (corrections.event.tolist(), corrections.price.tolist()) == ([39], [7])
+
+
+def test_many_corrections_without_events_do_not_wait():
+    place = Place()
+    session = place.opened()
+    level = {name: np.array([value], np.int64) for name, value in (("side", 1), ("price", 7), ("size", 3))}
+    for _ in range(BLOCK + 1):
+        place.ask(Feed(InSession(session), day(5).events[:0], Corrections(np.array([-1]), **level)))
+    place.watch.round()
+    assert len(place.watch._followed["m", session].fresh) == 1
+    assert not any(isinstance(job.request, requests.Score) for job in place.stub.jobs)
+
+
+@pytest.mark.parametrize("idle_s", [100.0, 3_600.0])
+def test_a_session_is_remembered_as_long_as_its_engine_keeps_it(monkeypatch, idle_s):
+    state = StubServer._state
+    monkeypatch.setattr(StubServer, "_state", lambda *given: dataclasses.replace(state(*given), seconds_left=idle_s))
+    place = Place(share=0.0)
+    place.opened()
+    for after_s, left in ((idle_s - 1, 1), (idle_s + 1, 0)):
+        place.now = NOW + after_s
+        place.watch.round()
+        assert len(place.watch._followed) == left
 
 
 def test_monitoring_goes_on_after_a_fault_of_its_own(caplog, monkeypatch):

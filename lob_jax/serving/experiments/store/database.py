@@ -101,11 +101,13 @@ class Database:
         finally:
             self._turn.release()
 
+    # An InternalError is what PostgreSQL says when it is read-only, as a standby is until it takes over, and when a
+    # transaction has been idle for too long.
     @contextlib.contextmanager
     def _explained(self) -> Generator[None]:
         try:
             yield
-        except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+        except (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError) as error:
             raise Unavailable(f"{shown(self.url)}: {reason(error, self.url)}") from error
 
 

@@ -11,7 +11,7 @@ from lob_jax.serving.experiments.results import Assignment, Kept, Requests
 from lob_jax.serving.experiments.store import rows
 from lob_jax.serving.experiments.store.database import Database
 from lob_jax.serving.experiments.store.reading import kept_experiment
-from lob_jax.serving.experiments.store.schema import BLOCKS, REQUESTS, UNITS
+from lob_jax.serving.experiments.store.schema import BLOCKS, DECISIONS, REQUESTS, UNITS
 
 
 class Growing:
@@ -42,10 +42,12 @@ class Growing:
             of_units = sa.select(UNITS).where(unit.experiment == name, unit.enrolled, unit.id > self._last_unit)
             columns = (block.id, block.unit_id, block.nats, block.brier)
             of_blocks = sa.select(*columns).where(block.experiment == name, block.id > self._last_block)
+            of_trips = sa.select(DECISIONS.c.arm).where(DECISIONS.c.experiment == name, DECISIONS.c.decision == "trip")
             with database.reading() as connection:
                 kept_experiment(connection, name)
                 new_units = connection.execute(of_units.order_by(unit.id)).all()
                 new_blocks = connection.execute(of_blocks.order_by(block.id)).all()
+                tripped = frozenset(connection.scalars(of_trips))
                 sums = connection.execute(sa.select(REQUESTS).where(REQUESTS.c.experiment == name)).all()
             self._add(new_units, new_blocks)
             requests = {row.arm: rows.to_requests(row) for row in sums}
@@ -55,6 +57,7 @@ class Growing:
                 nats_BA=self._nats_BA,
                 brier_BA=self._brier_BA,
                 requests={arm.name: requests.get(arm.name, Requests()) for arm in self._experiment.arms},
+                taken_out=tripped,
             )
 
     def _add(self, units: Any, blocks: Any) -> None:

@@ -75,6 +75,7 @@ class Outcomes:
           Refusal: an engine refuses it.
         """
         async with followed.lock:
+            followed.check()  # another outcome, for which this one has waited, may have ended it
             digest = followed.done.get(told.outcome)
             if digest not in (None, told.digest):
                 raise Problem("conflict", "this outcome has been sent with other events", was=told.outcome)
@@ -127,29 +128,29 @@ class Outcomes:
         standing, experiment = self._trials.standing(followed), followed.experiment
         if not followed.counted or standing.status != "running":
             return None
-        assert followed.tail is not None
-        if followed.tail.lost:
+        tail = followed.tail
+        assert tail is not None
+        if tail.lost:
             followed.ended = CROSSED
             raise Problem("unknown-session", CROSSED)
         if experiment.design == "paired":
             arms = [arm for arm in experiment.arms if arm.name not in standing.tripped]
         else:
             arms = [experiment.arm(followed.arm)]
-        score = Asked(followed.tail.score(told.request.events, told.request.corrections))
+        score = Asked(tail.score(told.request.events, told.request.corrections))
         try:
             found = await scores(self._trials.service, self._trials.experiments, followed, arms, score)
         except InputError as error:
-            raise _misplaced(error, followed, told) from error
+            raise _misplaced(error, followed, told, before=len(tail)) from error
         return Outcome(followed.unit, told.outcome, told.digest, found.nats, found.brier, found.seconds)
 
     def _state(self, followed: Followed, state: SessionState) -> dict[str, Any]:
         return translate.state_json(state, self._trials.service.terms(followed.model, followed.owner))
 
 
-def _misplaced(error: InputError, followed: Followed, told: Told) -> Problem:
+def _misplaced(error: InputError, followed: Followed, told: Told, *, before: int) -> Problem:
     """Return the problem of an event that contradicts the book, by its place among those of the outcome."""
-    assert followed.tail is not None
-    event = getattr(error, "event", 0) - len(followed.tail)
+    event = getattr(error, "event", 0) - before
     if event < 0:  # the session has followed this one
         followed.ended = UNSURE
         return Problem("unknown-session", UNSURE)

@@ -61,12 +61,12 @@ class TrialRoutes:
 
         def read(plain: Any) -> Any:
             asked = schemas.validated(OutcomeAsked, plain)
-            name = service.of_session(asked.session)
+            name = service.of_session(asked.session, owner)
             return asked, read_outcome(asked, service.terms(name, owner))
 
         asked, told = await service.read(request, read)
-        followed = self.trials.sessions.find(asked.session)
-        if followed is None or followed.owner != owner:
+        followed = self.trials.sessions.find(asked.session, owner)
+        if followed is None:
             raise Problem("unknown-session", "there is no such session of an experiment", pointer="/session")
         try:
             async with service.rates.opened(owner):

@@ -7,6 +7,7 @@ import time
 
 from lob_jax.serving.experiments.experiment import Experiment
 from lob_jax.serving.experiments.results import Outcome
+from lob_jax.serving.http.problems import Problem
 from lob_jax.serving.market.tail import Tail
 
 REMEMBERED = 1_000  # outcomes of a session that are known to be followed
@@ -55,6 +56,16 @@ class Followed:
         """Note that something is asked of it."""
         self.used = time.monotonic()
 
+    def check(self) -> None:
+        """Raise Problem if it answers no more."""
+        if self.ended:
+            raise Problem("unknown-session", self.ended)
+
+    def end(self, why: str) -> None:
+        """Let it answer no more, and forget what it has followed, which is large."""
+        self.ended, self.tail, self.pending = why, None, None
+        self.done.clear()
+
     def remember(self, outcome: str, digest: str) -> None:
         """Note that it has followed an outcome."""
         self.done[outcome] = digest
@@ -79,9 +90,10 @@ class FollowedSessions:
                     del self._sessions[name]
         self._sessions[followed.session] = followed
 
-    def find(self, session: str) -> Followed | None:
-        """Return a session; None if it is of no unit, or has ended."""
-        return self._sessions.get(session)
+    def find(self, session: str, owner: str) -> Followed | None:
+        """Return a session of an owner; None if it is of no unit, has ended, or is of another owner."""
+        found = self._sessions.get(session)
+        return found if found is not None and found.owner == owner else None
 
     def forget(self, session: str) -> None:
         """Forget a session that is closed."""

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
+from lob_jax.errors import InputError
 from lob_jax.serving import requests
 from lob_jax.serving.experiments.experiment import Arm, Experiment
 from lob_jax.serving.experiments.results import Standing
@@ -18,9 +19,10 @@ from lob_jax.serving.http.translate import Asked
 from lob_jax.serving.http.trials.database import asked as ask
 from lob_jax.serving.http.trials.sessions import Followed, FollowedSessions
 from lob_jax.serving.market.tail import Tail, kept_events
-from lob_jax.serving.requests import Feed, Finished, ModelFacts, Refusal, SessionState, Unknown
+from lob_jax.serving.requests import Feed, Finished, ModelFacts, SessionState, Unknown
 
 R = TypeVar("R")
+CLOSED = "there is no such session: it was closed"
 TAKEN_OUT = "its arm was taken out of the experiment: open it again"
 UNSURE = "what it has followed is not known: open it again"
 
@@ -113,16 +115,21 @@ class Trials:
         )
         return {"experiment": place.experiment.name, "unit": place.unit, "arm": place.arm.name}
 
-    def check(self, session: str) -> None:
+    def check(self, session: str, owner: str) -> None:
         """Raise Problem for a session that answers no more."""
-        followed = self.sessions.find(session)
+        followed = self.sessions.find(session, owner)
         if followed is None:
             return
         if not followed.ended and followed.arm in self.standing(followed).tripped:
             followed.ended = TAKEN_OUT
-        if followed.ended:
-            raise Problem("unknown-session", followed.ended)
+        followed.check()
         followed.touch()
+
+    def closed(self, session: str, owner: str) -> None:
+        """Keep no more of a session that its client has closed than is needed to count that request."""
+        followed = self.sessions.find(session, owner)
+        if followed is not None:
+            followed.end(CLOSED)
 
     def standing(self, followed: Followed) -> Standing:
         """Return how the experiment of a session stands, as it is known here."""
@@ -130,25 +137,26 @@ class Trials:
         assert known is not None  # experiments are never deleted
         return known.standing
 
-    def note(self, session: str, *, seconds: float, failed: bool, refused: bool) -> None:
+    def note(self, session: str, owner: str, *, seconds: float, failed: bool, refused: bool) -> None:
         """Count a request of a session for its arm."""
-        followed = self.sessions.find(session)
+        followed = self.sessions.find(session, owner)
         if followed is not None and followed.counted:
             name = followed.experiment.name
             self.experiments.note(name, followed.arm, seconds=seconds, failed=failed, refused=refused)
 
-    def follows(self, session: str) -> bool:
-        """Return whether a session is one of a unit."""
-        return self.sessions.find(session) is not None
+    def follows(self, session: str, owner: str) -> bool:
+        """Return whether a session of an owner is one of a unit."""
+        return self.sessions.find(session, owner) is not None
 
-    async def fed(self, session: str, asked: Asked) -> Finished:
+    async def fed(self, session: str, owner: str, asked: Asked) -> Finished:
         """Let a session of a unit follow events, which are context of its outcomes; see `follow`."""
-        followed = self.sessions.find(session)
+        followed = self.sessions.find(session, owner)
         if followed is None:
             raise Unknown("there is no such session")
 
         async def work() -> Finished:
             async with followed.lock:
+                followed.check()
                 return await self.follow(followed, asked)
 
         return await self.to_its_end(work())
@@ -165,7 +173,7 @@ class Trials:
 
         Raises:
           InputError: they contradict the book.
-          Refusal: the engine has not followed them.
+          Exception: the engine has not followed them, or it is not known whether it has: then the session has ended.
         """
         assert isinstance(asked.request, Feed)
         fed = asked.request
@@ -174,8 +182,10 @@ class Trials:
         except Unknown:
             self.sessions.forget(followed.session)
             raise
-        except Refusal as refusal:  # it may have come after the engine had followed them
-            last = await self._looked(followed, fed, refusal)
+        except InputError:
+            raise
+        except Exception as error:  # it may have come after the engine had followed them
+            last = await self._looked(followed, fed, error)
         followed.events = last.result.events
         if followed.tail is not None:
             followed.tail.extend(fed.events, fed.corrections)
@@ -186,17 +196,17 @@ class Trials:
         market = translate.in_session(followed.session, self.service.terms(followed.model, followed.owner))
         return await self._last(followed.model, Asked(requests.Look(market)))
 
-    async def _looked(self, followed: Followed, fed: Feed, refusal: Refusal) -> Finished:
-        """Return the state of a session that has followed events although it was refused; else raise the refusal."""
+    async def _looked(self, followed: Followed, fed: Feed, error: Exception) -> Finished:
+        """Return the state of a session that has followed events although that has failed; else raise the error."""
         try:
             last = await self.look(followed)
-        except Refusal:
+        except Exception:
             followed.ended = UNSURE
-            raise refusal from None
+            raise error from None
         if not len(fed.events) and len(fed.corrections):
             followed.ended = UNSURE  # corrections alone cannot be counted
         if last.result.events == followed.events:
-            raise refusal
+            raise error
         return last
 
     async def _last(self, model: str, asked: Asked) -> Finished:

@@ -48,6 +48,16 @@ def test_postgresql_acknowledges_what_is_on_disk_whatever_the_database_says(post
         database.close()
 
 
+def test_a_postgresql_that_is_read_only_is_unavailable_until_it_takes_over(postgres):
+    url = postgres.database()
+    with contextlib.closing(Store(url)) as store:
+        store.create(EXPERIMENT)
+    with contextlib.closing(Store(f"{url}%20-cdefault_transaction_read_only%3Don")) as store:
+        assert store.experiments() == (EXPERIMENT,)
+        with pytest.raises(Unavailable, match="read-only"):
+            store.assign(EXPERIMENT, "AAPL 1", at_s=2_000.0)
+
+
 def test_a_transaction_that_fails_changes_nothing(url):
     database = Database(address_of(url))
     with database.writing() as connection:

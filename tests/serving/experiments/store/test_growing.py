@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from lob_jax.serving.experiments.experiment import RampStep
-from lob_jax.serving.experiments.results import Requests
+from lob_jax.serving.experiments.results import Decision, Requests
 from lob_jax.serving.experiments.store.store import Store
 from tests.serving.experiments.store.made import EXPERIMENT, SPLIT, outcome, same
 
@@ -52,6 +52,15 @@ def test_only_what_is_new_is_read(store):
     second = store.kept(EXPERIMENT)
     assert len(first.unit_B) == 2 and len(second.unit_B) == 5
     np.testing.assert_array_equal(second.nats_BA[:2], first.nats_BA)
+
+
+def test_arms_that_were_ever_taken_out_are_known(store):
+    store.create(EXPERIMENT)
+    for number, decision in enumerate(("trip", "resume", "keep")):
+        assert store.kept(EXPERIMENT).taken_out == frozenset(["new"] if number else [])
+        arm = "" if decision == "keep" else "new"
+        store.decide(EXPERIMENT.name, Decision(decision, arm, "server", "it fails", float(number), {}))
+    assert store.kept(EXPERIMENT).taken_out == {"new"}
 
 
 def test_what_one_has_read_cannot_be_changed_by_another(store):

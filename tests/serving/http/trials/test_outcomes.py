@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lob_jax.serving.http.trials.sessions import REMEMBERED
-from lob_jax.serving.requests import Busy
+from lob_jax.serving.requests import Busy, Late
 from tests.serving.http.conftest import HISTORY
 from tests.serving.http.trials.conftest import event, events
 
@@ -221,8 +221,31 @@ def test_what_is_no_outcome_is_refused(server):
     assert wrong["pointer"] == "/events/1/price"
 
 
+def test_an_outcome_that_has_waited_for_one_that_ended_the_session_is_not_followed(server, monkeypatch):
+    session, found = server.session(), []
+
+    async def ends(followed, asked):
+        followed.ended = "what it has followed is not known"
+        raise Late("too late")
+
+    monkeypatch.setattr(server.service.trials, "follow", ends)
+    server.stubs["one"].held.clear()
+    send = lambda name: found.append(kind(server.outcome(session, name, events(0, 3))))  # noqa: E731
+    threads = [threading.Thread(target=send, args=(name,)) for name in "xy"]
+    for thread in threads:
+        thread.start()
+    limit = time.monotonic() + 30
+    while server.service.rates._bucket("local").open < len(threads):
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    server.stubs["one"].held.set()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == [(404, "unknown-session"), (504, "late")]
+
+
 def test_of_many_outcomes_the_oldest_are_forgotten(server):
-    followed = server.service.trials.sessions.find(server.session())
+    followed = server.service.trials.sessions.find(server.session(), "local")
     for number in range(REMEMBERED + 3):
         followed.remember(str(number), "")
     assert len(followed.done) == REMEMBERED and list(followed.done)[0] == "3"

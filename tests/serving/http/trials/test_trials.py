@@ -171,22 +171,64 @@ def test_corrections_that_may_have_been_followed_end_the_session(server, monkeyp
     assert kind(server.client.get(f"/v1/sessions/{session}")) == (404, "unknown-session")
 
 
+def test_what_a_feed_has_followed_before_it_failed_is_known(server, monkeypatch):
+    session, feed = server.session(), StubServer._feed
+
+    def fails(self, asked):
+        feed(self, asked)
+        raise RuntimeError("the network has failed")
+
+    monkeypatch.setattr(StubServer, "_feed", fails)
+    assert server.outcome(session, "x", events(0, 3)).json()["state"]["events"] == 4
+    monkeypatch.undo()
+    assert server.outcome(session, "x", events(0, 3)).json()["state"]["events"] == 4  # and not twice
+    assert server.outcome(session, "y", events(3, 5)).json()["first"] == 3
+
+
+def test_of_a_session_that_its_client_has_closed_no_past_is_kept(server):
+    session = server.session()
+    followed = server.service.trials.sessions.find(session, "local")
+    server.outcome(session, "x", events(0, 3))
+    assert followed.tail is not None and followed.done
+    assert server.client.delete(f"/v1/sessions/{session}").is_success
+    assert followed.tail is None and not followed.done
+    assert kind(server.client.get(f"/v1/sessions/{session}")) == (404, "unknown-session")
+    assert counted(server, "test")["a"].answered == 3  # opened, an outcome, closed
+
+
 def test_sessions_that_have_ended_are_forgotten(server, monkeypatch):
     sessions, session = server.service.trials.sessions, server.session()
-    followed = sessions.find(session)
+    followed = sessions.find(session, "local")
     followed.used -= followed.idle_s + 61
     sessions._swept -= 61
     server.session("other")
-    assert sessions.find(session) is None
+    assert sessions.find(session, "local") is None
     closed = server.session()
     server.client.delete(f"/v1/sessions/{closed}")
     assert kind(server.outcome(closed, "x", events(0, 1))) == (404, "unknown-session")
 
 
 def test_sessions_are_their_owners(server):
-    followed = server.service.trials.sessions.find(server.session())
+    followed = server.service.trials.sessions.find(server.session(), "local")
     followed.owner = "somebody else"
     assert kind(server.outcome(followed.session, "x", events(0, 1))) == (404, "unknown-session")
+
+
+def test_what_other_keys_ask_of_a_session_changes_nothing(server, monkeypatch):
+    session, client = server.session(), server.client
+    with monkeypatch.context() as other:
+        other.setattr(server.service.keys, "_name", "other")
+        asked = [
+            client.post(f"/v1/sessions/{session}/events", json={"events": events(0, 1)}),
+            client.get(f"/v1/sessions/{session}"),
+            client.post("/v1/predict", json={"session": session}),
+            server.outcome(session, "x", events(0, 3)),
+            client.delete(f"/v1/sessions/{session}"),
+        ]
+    assert [kind(answer) for answer in asked] == [(404, "unknown-session")] * 5
+    found = server.outcome(session, "x", events(0, 3)).json()
+    assert (found["recorded"], found["state"]["events"]) == ("now", 4)
+    assert counted(server)["a"].answered == 2  # opened, an outcome
 
 
 def test_models_that_read_other_markets_are_no_arms():
