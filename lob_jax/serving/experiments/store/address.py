@@ -27,6 +27,8 @@ def address_of(text: str) -> URL:
         raise _refused(url.drivername)
     if kind == SQLITE and url.database in (None, "", ":memory:"):
         raise _refused("a database in memory, which nothing outlasts")
+    if kind == SQLITE and url.query:
+        raise _refused(f"a file with options: {', '.join(sorted(url.query))}")
     return url.set(drivername=DRIVERS[kind])
 
 

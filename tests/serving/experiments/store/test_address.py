@@ -23,7 +23,7 @@ def test_addresses_that_are_taken(text, kind):
 @pytest.mark.parametrize(
     "text",
     ["", "secret", "me:secret@host", "mysql://me:secret@host/n", "postgresql+asyncpg://me:secret@h/n", "sqlite://"]
-    + ["sqlite:///:memory:", "postgresql://me:secret@host:port/n", "/srv/secret.db"],
+    + ["sqlite:///:memory:", "sqlite:///a.db?timeout=secret", "postgresql://me:secret@host:port/n", "/srv/secret.db"],
 )
 def test_others_are_refused_without_being_shown(text):
     with pytest.raises(InputError) as caught:
