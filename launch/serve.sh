@@ -119,6 +119,7 @@ wait_until_ready() {
 first_failure() {
   local k code running
   running=$(jobs -rp)
+  [ -z "$stopped" ] || return 0  # a Ctrl-C has ended that subshell too, and the processes have been told to end
   for k in "${!pids[@]}"; do
     case $'\n'$running$'\n' in *$'\n'"${pids[$k]}"$'\n'*) continue ;; esac
     code=0
