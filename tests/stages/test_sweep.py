@@ -63,7 +63,7 @@ class FakeTraining:
             self.killed = None
             raise KilledError
 
-    def __call__(self, model, train, data, *, seed, folder, settings, on_validation, console):
+    def __call__(self, model, train, data, *, seed, folder, settings, on_validation, console, start):
         self._moment(folder.name, 0, "begun")
         saved, lines, rate = folder / "saved", folder / "metrics.jsonl", train.learning_rate
         begin = int(saved.read_text()) if saved.exists() else 0
