@@ -46,16 +46,15 @@ if [ -n "$dry_run" ]; then
   exit 0
 fi
 
-stopped="" failed="" killed_at="" pids=()
+source launch/processes.sh
+stopped="" failed="" killed_at=""
 scratch=$(mktemp -d)
 mkfifo "$scratch/never" && exec 9<> "$scratch/never"  # nothing is written to it: reading it only waits
 rm -r "$scratch"
 
-# tell SIGNAL: send a signal to the processes that have not ended. `jobs` knows only processes of this script, so that
-# a number that the system has given to another process since is never used.
+# tell SIGNAL: send a signal to the processes, and note when they are to be killed.
 tell() {
-  local pid
-  for pid in $(jobs -rp); do kill "-$1" "$pid" 2> /dev/null || true; done
+  send "$1"
   [ -n "$killed_at" ] || killed_at=$((SECONDS + 10#$grace))
 }
 
@@ -67,28 +66,13 @@ source launch/environment.sh "[serve]"
 
 pause() { read -r -t 0.5 -u 9 || true; }  # a signal interrupts it
 
-# is_ready PORT: ask the process on a port whether it is ready.
-is_ready() {
-  local status=""
-  { exec 8<> "/dev/tcp/127.0.0.1/$1"; } 2> /dev/null || return 1
-  printf 'GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' >&8 2> /dev/null || true
-  read -r -t 5 _ status _ <&8 || true
-  exec 8>&-
-  [ "$status" = 200 ]
-}
-
 start_all() {
-  local k follow=()
-  # Should this script be killed, the system tells its processes to end, where it can.
-  set -m  # each becomes a process group, which a Ctrl-C does not reach: this script passes it on
-  ! command -v setpriv > /dev/null || ! setpriv --pdeathsig TERM true 2> /dev/null || follow=(setpriv --pdeathsig TERM)
+  local k
   for ((k = 0; k < workers; k++)); do
     command_of "$k"
     [ -z "$stopped" ] || break
-    ${follow[@]+"${follow[@]}"} "${command[@]}" < /dev/null 9>&- &
-    pids+=($!)
+    start "${command[@]}"
   done
-  set +m
   [ -z "$stopped" ] || tell TERM  # once more: a signal may have come while one was being started
 }
 
@@ -102,7 +86,7 @@ wait_until_ready() {
   local k=0 deadline=$((SECONDS + 10#$startup))
   while [ "$k" -lt "$workers" ]; do
     if ! all_run || [ -n "$stopped" ]; then return; fi
-    if is_ready $((10#$port + k)); then
+    if answers $((10#$port + k)) /health/ready; then
       k=$((k + 1))
     elif [ "$SECONDS" -ge "$deadline" ]; then
       echo "the process on port $((10#$port + k)) is not ready after $startup seconds" >&2

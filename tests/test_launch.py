@@ -315,7 +315,7 @@ def test_help_is_the_header(here, name):
 
 
 def test_every_script_is_known_here():
-    sourced = {"dry_run", "environment", "xla_flags"}
+    sourced = {"dry_run", "environment", "processes", "xla_flags"}
     assert {path.stem for path in SCRIPTS} == {*LAUNCHERS, *sourced, "demo", "check", "test", "test_beam"}
 
 

@@ -50,40 +50,18 @@ write_configuration() {
   [ -z "$patience" ] || sed -i "s/^        for: .*/        for: ${patience}s/" "$folder"/rules/*.yml
 }
 
-# answers PORT: ask the program on a port whether it is ready.
-answers() {
-  local status=""
-  { exec 8<> "/dev/tcp/127.0.0.1/$1"; } 2> /dev/null || return 1
-  printf 'GET /-/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' >&8 2> /dev/null || true
-  read -r -t 5 _ status _ <&8 || true
-  exec 8>&-
-  [ "$status" = 200 ]
-}
-
-stopped="" pids=()
-# end_all: end what still runs. `jobs` knows only processes of this script.
-end_all() {
-  local pid
-  for pid in $(jobs -rp); do kill -TERM "$pid" 2> /dev/null || true; done
-  wait
-}
+source launch/processes.sh
+stopped=""
 trap 'stopped=yes' TERM INT
-trap end_all EXIT
+trap 'send TERM; wait' EXIT
 
 write_configuration
-follow=()
-! command -v setpriv > /dev/null || ! setpriv --pdeathsig TERM true 2> /dev/null || follow=(setpriv --pdeathsig TERM)
-set -m  # a Ctrl-C reaches this script alone, which ends both in order
-for which in prometheus alertmanager; do
-  declare -n command=$which
-  ${follow[@]+"${follow[@]}"} "${command[@]}" < /dev/null &
-  pids+=($!)
-done
-set +m
+start "${prometheus[@]}"
+start "${alertmanager[@]}"
 
 told=""
 while [ -z "$stopped" ] && [ "$(jobs -rp | wc -l)" -eq 2 ]; do
-  if [ -z "$told" ] && answers "$port" && answers "$alerts"; then
+  if [ -z "$told" ] && answers "$port" /-/ready && answers "$alerts" /-/ready; then
     echo "Prometheus: http://127.0.0.1:$port, Alertmanager: http://127.0.0.1:$alerts"
     told=yes
   fi
