@@ -11,7 +11,6 @@ import numpy as np
 from lob_jax.errors import InputError
 from lob_jax.serving.experiments.experiment import Arm
 from lob_jax.serving.experiments.running import Experiments
-from lob_jax.serving.http.answers import last_of
 from lob_jax.serving.http.problems import Problem, problem_of
 from lob_jax.serving.http.service import Service, log
 from lob_jax.serving.http.translate import Asked
@@ -84,15 +83,11 @@ async def _scored(service: Service, arm: Arm, asked: Asked) -> tuple[Scored | Ex
     """Return what an arm says of events, or why it says nothing, and after how many seconds."""
     began = time.monotonic()
     try:
-        async with service.answering() as answer:
-            service.submit(arm.model, asked, answer)
-            result: Scored | Exception = last_of(await answer.all_items()).result
-            assert isinstance(result, Scored) and isinstance(asked.request, Score)
-            events = len(asked.request.history.events) - asked.request.first
-            if not len(result.nats) == len(result.brier) == events:
-                result = ValueError(
-                    f"{len(result.nats)} scores and {len(result.brier)} Brier scores of {events} events"
-                )
+        result: Scored | Exception = (await service.last(arm.model, asked)).result
+        assert isinstance(result, Scored) and isinstance(asked.request, Score)
+        events = len(asked.request.history.events) - asked.request.first
+        if not len(result.nats) == len(result.brier) == events:
+            result = ValueError(f"{len(result.nats)} scores and {len(result.brier)} Brier scores of {events} events")
     except Exception as error:
         result = error
     return result, time.monotonic() - began
