@@ -14,6 +14,7 @@ from lob_jax.serving.experiments.running import Experiments
 from lob_jax.serving.http.problems import Problem, problem_of
 from lob_jax.serving.http.service import Service, log
 from lob_jax.serving.http.translate import Asked
+from lob_jax.serving.http.trials.database import unavailable
 from lob_jax.serving.requests import Cancelled, Leaving, Refusal, Score, Scored
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 FLOOR_NATS = -100.0  # of an event that a model says has no probability, or less than this
 WORST_BRIER = 2.0
-AGAIN_S = 1  # after which an arm may have room
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -97,7 +97,7 @@ def _unavailable(arm: str, error: Exception) -> Problem:
     if not isinstance(error, Refusal):
         log.error("arm %s has failed to score", arm, exc_info=error)
     what = "has no room" if isinstance(error, Refusal) else "has failed"
-    return Problem("unavailable", f"an arm of the experiment {what}", headers={"Retry-After": str(AGAIN_S)})
+    return unavailable(f"an arm of the experiment {what}")
 
 
 def _nats(scored: Scored) -> np.ndarray:
