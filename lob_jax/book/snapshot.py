@@ -1,6 +1,7 @@
 """`BookSnapshot`, the state of a book at one point in time, and the `Corrections` of a feed to a replay."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -110,6 +111,13 @@ class Corrections:
         """Return no corrections."""
         return cls(**{name: np.zeros(0, dtype) for name, dtype in CORRECTION_COLUMNS.items()})
 
+    @classmethod
+    def concatenate(cls, parts: Sequence["Corrections"], events: Sequence[int]) -> "Corrections":
+        """Return the corrections of parts of a day that follow one another, by how many events each part has."""
+        before = np.cumsum([0, *events[:-1]])
+        moved = [dataclasses.replace(part, event=part.event + first) for part, first in zip(parts, before, strict=True)]
+        return cls(**{name: np.concatenate([getattr(part, name) for part in moved]) for name in CORRECTION_COLUMNS})
+
     def __len__(self) -> int:
         return len(self.event)
 
@@ -118,6 +126,6 @@ class Corrections:
         part = self[slice(*np.searchsorted(self.event, (first, last)))]
         return dataclasses.replace(part, event=part.event - first)
 
-    def __getitem__(self, rows: slice) -> "Corrections":
-        """Select rows by slice; columns stay views."""
+    def __getitem__(self, rows: slice | np.ndarray) -> "Corrections":
+        """Select rows; columns stay views where they are selected by a slice."""
         return Corrections(**{name: getattr(self, name)[rows] for name in CORRECTION_COLUMNS})

@@ -59,7 +59,7 @@ def unreadable(where: object, *, expected: object, was: object) -> InputError:
 
 def text_of(content: Mapping[str, Any]) -> str:
     """Return the JSON text of a file in a bundle; NaN and infinities are None, since JSON does not have them."""
-    return json.dumps(_finite(content), indent=2, allow_nan=False) + "\n"
+    return json.dumps(finite(content), indent=2, allow_nan=False) + "\n"
 
 
 def made_of(cls: type[Made], content: Any, source: Source, *, at: str = "", inside: str = "") -> Made:
@@ -149,9 +149,10 @@ def _depth(raw: bytes) -> int:
     return deepest
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Return plain values as JSON has them: None for numbers that are not finite, lists for tuples."""
     if isinstance(value, Mapping):
-        return {key: _finite(one) for key, one in value.items()}
+        return {key: finite(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
+        return [finite(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

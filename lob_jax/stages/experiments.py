@@ -20,7 +20,7 @@ from lob_jax.errors import InputError
 from lob_jax.serving.config import serve_config
 from lob_jax.serving.experiments.analysis import analysed
 from lob_jax.serving.experiments.config import ExperimentsConfig, experiments_config
-from lob_jax.serving.experiments.experiment import Experiment, experiment_of
+from lob_jax.serving.experiments.experiment import GUARDS, Experiment, experiment_of
 from lob_jax.serving.experiments.results import Analysis, ArmResult, Decision, Guard, Interval, Standing
 
 if TYPE_CHECKING:
@@ -150,13 +150,13 @@ def arms_table(experiment: Experiment, analysis: Analysis, standing: Standing) -
     """Return a table of what is known of each arm."""
     shown = Table(title=f"{experiment.name}: differences from {experiment.control.name}")
     shown.add_column("arm", no_wrap=True)
-    for heading in ("units", "blocks", "nats per event", "Brier score", "slow", "failed", "refused"):
+    for heading in ("units", "blocks", "nats per event", "Brier score", *GUARDS):
         shown.add_column(heading, justify="right")
     shown.add_column("verdict")
     for arm in experiment.arms:
         result, is_control = analysis.arms[arm.name], arm == experiment.control
         differences = (NOTHING, NOTHING) if is_control else map(interval_text, (result.nats, result.brier))
-        guards = (guard_text(result.guards[name]) for name in ("slow", "failed", "refused"))
+        guards = (guard_text(result.guards[name]) for name in GUARDS)
         shown.add_row(
             arm.name,
             f"{result.units:,}",

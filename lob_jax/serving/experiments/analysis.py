@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lob_jax.serving.experiments.buckets import share
-from lob_jax.serving.experiments.experiment import Experiment
+from lob_jax.serving.experiments.experiment import GUARDS, Experiment
 from lob_jax.serving.experiments.results import Analysis, ArmResult, Assignment, Guard, Interval, Kept, Requests
 from lob_jax.serving.experiments.statistics.compared import differences, interval
 from lob_jax.serving.experiments.statistics.guards import guard
 from lob_jax.serving.experiments.statistics.ratio import BROKEN, ratio_evidence
 
-GUARDS = ("slow", "failed", "refused")
 NOTHING = Interval(0.0, 0.0, 0.0)
 BECAUSE_BROKEN = (
     "nothing can be concluded, since units do not have their arms with the chances that were meant: find out why, and "

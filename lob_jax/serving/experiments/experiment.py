@@ -9,6 +9,7 @@ from lob_jax.errors import InputError
 from lob_jax.serving.config import NAME
 
 DESIGNS = ("paired", "split")
+GUARDS = ("slow", "failed", "refused")  # what is counted of requests, and tolerated in a share of them
 MOST_ARMS = 8
 MOST_NATS = 1000.0
 SPREAD = 1e6  # of weights: chances have to be numbers by which one can divide
@@ -120,7 +121,7 @@ class Experiment:
         _require(shares == sorted(shares), "ramp", "shares from 0 to 1 that do not fall", shares[1:-1])
         _require(times == sorted(times) and min(times, default=0.0) >= 0, "ramp", "times that do not fall", times)
         guards = self.guards
-        for key in ("slow", "failed", "refused"):
+        for key in GUARDS:
             _require(0 < getattr(guards, key) < 1, key, "above 0 and below 1", getattr(guards, key))
         _require(0 < guards.latency_s < math.inf, "latency_s", "a number above 0", guards.latency_s)
         for key, alpha in (("alpha", self.alpha), ("guards.alpha", guards.alpha)):

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from lob_jax.export.plain import finite
+
 
 @dataclasses.dataclass(frozen=True)
 class Assignment:
@@ -182,7 +184,7 @@ class Analysis:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values; None for what is not finite."""
-        return _finite(dataclasses.asdict(self))
+        return finite(dataclasses.asdict(self))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,13 +221,3 @@ class Standing:
     status: str
     winner: str
     tripped: frozenset[str]
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value

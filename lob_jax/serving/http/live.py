@@ -40,9 +40,7 @@ class Live:
         terms = self.service.terms(name, exchange.owner)
         async with self.service.rates.opened(exchange.owner):
             look = Asked(requests.Look(translate.in_session(session_id, terms)))
-            async with self.service.answering() as answer:
-                self.service.submit(name, look, answer)
-                last_of(await answer.all_items())
+            await self.service.last(name, look)
             await socket.accept()
             await Conversation(self.service, socket, terms, session_id).run()
 
@@ -151,7 +149,7 @@ class Conversation:
             if trials is not None and trials.follows(self._session, self._exchange.owner):
                 last = await trials.fed(self._session, self._exchange.owner, fed)
             else:
-                last = last_of(await self._items(fed))
+                last = await self._service.last(self._terms.facts.name, fed)
         except ValueError as error:
             await self._send_problem(error, message, fed)
             return
@@ -160,7 +158,7 @@ class Conversation:
     async def _predict(self, message: schemas.LiveMessage) -> None:
         settings = dict(message.predict or ())
         asked = self._inside("/predict", translate.predict, schemas.PredictAsked(session=self._session, **settings))
-        last = last_of(await self._items(asked))
+        last = await self._service.last(self._terms.facts.name, asked)
         found = translate.prediction_json(last.result, self._terms)
         await self._send(message, prediction={**found, "seconds": translate.seconds_json(last.seconds)})
 
@@ -192,11 +190,6 @@ class Conversation:
             return build(asked, self._terms)
         except (Problem, ValueError) as error:
             raise problem_of(error).inside(pointer) from error
-
-    async def _items(self, asked: Asked) -> list[requests.Item]:
-        async with self._service.answering() as answer:
-            self._service.submit(self._terms.facts.name, asked, answer)
-            return await answer.all_items()
 
     async def _send(self, message: schemas.LiveMessage, **content: Any) -> None:
         await self._write(json.dumps({"id": message.id, **content}, separators=(",", ":")))

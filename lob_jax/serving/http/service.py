@@ -262,6 +262,12 @@ class Service:
         """Return the last item of an answer, for requests that deliver nothing before it."""
         return last_of(await self.collected(request, name, asked))
 
+    async def last(self, name: str, asked: Asked) -> Finished:
+        """Return the last item of an answer that nobody leaves: where it is waited for, clients are not watched."""
+        async with self.answering() as answer:
+            self.submit(name, asked, answer)
+            return last_of(await answer.all_items())
+
     async def collected(self, request: Request, name: str, asked: Asked) -> list[requests.Item]:
         """Return all items of an answer.
 

@@ -69,7 +69,7 @@ class Tail:
 
     def _bound(self) -> None:
         """Move the book forward if there are too many events before it; forget corrections that were corrected."""
-        if len(self._history.corrections.event) > LONGEST * self._keep:
+        if len(self._history.corrections) > LONGEST * self._keep:
             self._history = dataclasses.replace(self._history, corrections=_latest(self._history.corrections))
         first = len(self) - self._keep
         if first <= self._keep:
@@ -90,13 +90,9 @@ class Tail:
 
 def _joined(history: History, events: Events, corrections: Corrections) -> History:
     """Return a history that goes on with more events."""
-    count, before = len(history.events), history.corrections
-    columns = {
-        name: np.concatenate([getattr(before, name), getattr(corrections, name)]) for name in ("side", "price", "size")
-    }
-    event = np.concatenate([before.event, corrections.event + count])
     joined = Events.concatenate([history.events, events])
-    return dataclasses.replace(history, events=_numbered(joined), corrections=Corrections(event, **columns))
+    both = Corrections.concatenate([history.corrections, corrections], [len(history.events), len(events)])
+    return dataclasses.replace(history, events=_numbered(joined), corrections=both)
 
 
 def _latest(corrections: Corrections) -> Corrections:
@@ -104,8 +100,7 @@ def _latest(corrections: Corrections) -> Corrections:
     names = "event", "side", "price"
     levels = np.stack([np.asarray(getattr(corrections, name), np.int64)[::-1] for name in names])
     _, from_end = np.unique(levels, axis=1, return_index=True)
-    kept = np.sort(len(corrections.event) - 1 - from_end)
-    return Corrections(*(getattr(corrections, field.name)[kept] for field in dataclasses.fields(Corrections)))
+    return corrections[np.sort(len(corrections) - 1 - from_end)]
 
 
 def _numbered(events: Events) -> Events:

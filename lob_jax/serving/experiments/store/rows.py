@@ -1,5 +1,6 @@
 """What is in the rows of the tables: arrays as bytes, plain data as JSON."""
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -46,7 +47,7 @@ def to_experiment(text: str) -> Experiment:
 
 def to_assignment(row: sa.Row[Any]) -> Assignment:
     """Return the assignment of a row of units."""
-    return Assignment(unit=row.unit, arm=row.arm, enrolled=row.enrolled, chance=row.chance)
+    return Assignment(**_parts(Assignment, row))
 
 
 def outcome_row(outcome: Outcome, arms: Sequence[str]) -> dict[str, Any]:
@@ -78,16 +79,19 @@ MEANS = ("mean_nats", "mean_brier")
 
 def decision_row(decision: Decision) -> dict[str, Any]:
     """Return the row of a decision."""
-    parts = {key: getattr(decision, key) for key in ("decision", "arm", "by", "because", "at_s")}
-    return {**parts, "known": to_text(dict(decision.known))}
+    return {**dataclasses.asdict(decision), "known": to_text(dict(decision.known))}
 
 
 def to_decision(row: sa.Row[Any]) -> Decision:
     """Return the decision of a row."""
-    parts = {key: getattr(row, key) for key in ("decision", "arm", "by", "because", "at_s")}
-    return Decision(**parts, known=json.loads(row.known))
+    return Decision(**{**_parts(Decision, row), "known": json.loads(row.known)})
 
 
 def to_requests(row: sa.Row[Any]) -> Requests:
     """Return the sums of a row of requests."""
-    return Requests(*(getattr(row, key) for key in ("answered", "slow", "failed", "refused", "seconds")))
+    return Requests(**_parts(Requests, row))
+
+
+def _parts(of: type[Any], row: sa.Row[Any]) -> dict[str, Any]:
+    """Return the columns of a row that are named as the fields of a dataclass."""
+    return {field.name: getattr(row, field.name) for field in dataclasses.fields(of)}

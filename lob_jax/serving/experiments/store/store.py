@@ -29,8 +29,6 @@ from lob_jax.serving.experiments.store.schema import DECISIONS, EXPERIMENTS, REQ
 from lob_jax.serving.experiments.store.standing import after, check_decision, standing_of
 from lob_jax.serving.experiments.store.texts import check_name, check_text
 
-COUNTED = ("answered", "slow", "failed", "refused", "seconds")
-
 
 class Store:
     """The database of experiments; all methods are safe from any thread and process.
@@ -171,10 +169,9 @@ class Store:
             experiment = kept_experiment(connection, name)
             for arm in sorted(requests):  # in the same order everywhere, so that no two wait for each other
                 experiment.arm(arm)
-                new = self._insert(REQUESTS).values(
-                    experiment=name, arm=arm, **{key: getattr(requests[arm], key) for key in COUNTED}
-                )
-                sums = {key: REQUESTS.c[key] + new.excluded[key] for key in COUNTED}
+                counted = dataclasses.asdict(requests[arm])
+                new = self._insert(REQUESTS).values(experiment=name, arm=arm, **counted)
+                sums = {key: REQUESTS.c[key] + new.excluded[key] for key in counted}
                 connection.execute(new.on_conflict_do_update(index_elements=["experiment", "arm"], set_=sums))
 
     def kept(self, experiment: Experiment) -> Kept:

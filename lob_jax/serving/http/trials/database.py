@@ -26,12 +26,16 @@ async def asked(experiments: Experiments, work: Callable[P, R], *args: P.args, *
         async with asyncio.timeout(DATABASE_S):
             return await asyncio.wrap_future(experiments.begin(work, *args, **kwargs))
     except (Unavailable, TimeoutError) as error:
-        what, headers = "the database of experiments does not answer", {"Retry-After": str(AGAIN_S)}
-        raise Problem("unavailable", what, headers=headers) from error
+        raise unavailable("the database of experiments does not answer") from error
     except Missing as error:
         raise Problem("unknown-experiment", error.what, was=str(error.was)) from error
     except Conflict as error:
         raise conflict(error) from error
+
+
+def unavailable(what: str) -> Problem:
+    """Return the problem of what may answer when it is asked again."""
+    return Problem("unavailable", what, headers={"Retry-After": str(AGAIN_S)})
 
 
 def conflict(error: InputError) -> Problem:

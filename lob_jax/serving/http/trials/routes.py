@@ -10,6 +10,7 @@ from fastapi import Request
 from starlette.responses import Response
 
 from lob_jax.serving.config import NAME
+from lob_jax.serving.experiments.config import OF_AN_ARM
 from lob_jax.serving.experiments.experiment import Experiment, experiment_of
 from lob_jax.serving.experiments.results import Analysis, Decision
 from lob_jax.serving.experiments.running import Experiments, Known
@@ -25,8 +26,6 @@ from lob_jax.serving.http.trials.outcomes import Outcomes, read_outcome
 from lob_jax.serving.http.trials.schemas import DecisionAsked, ExperimentAsked, OutcomeAsked
 from lob_jax.serving.http.trials.trials import Trials
 from lob_jax.serving.records import Fault
-
-OF_AN_ARM = ("promote", "resume")
 
 
 def with_experiments(service: Service, experiments: Experiments, *, operators: Sequence[str]) -> list[Route]:
@@ -101,9 +100,9 @@ class TrialRoutes:
         asked = await self.trials.service.read(request, lambda plain: schemas.validated(DecisionAsked, plain))
         experiments, by = self.trials.experiments, exchange_of(request.scope).owner
         known = await self.trials.known(name)
-        names = [arm.name for arm in known.experiment.arms]
-        wanted = " | ".join(names) if asked.decision in OF_AN_ARM else "nothing"
-        if (asked.arm in names) != (asked.decision in OF_AN_ARM) or (asked.arm is not None and wanted == "nothing"):
+        of_an_arm, names = asked.decision in OF_AN_ARM, [arm.name for arm in known.experiment.arms]
+        if not (asked.arm in names if of_an_arm else asked.arm is None):
+            wanted = " | ".join(names) if of_an_arm else "nothing"
             raise invalid([Fault("/arm", wanted, str(asked.arm))], detail=f"the arm does not fit {asked.decision}")
         how = {"arm": asked.arm or "", "by": by, "because": asked.because}
         return json_response(

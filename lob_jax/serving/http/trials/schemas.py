@@ -4,11 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from lob_jax.serving.experiments.experiment import MOST_ARMS
+from lob_jax.serving.config import NAME
+from lob_jax.serving.experiments.experiment import LATEST_S, MOST_ARMS, Arm, Experiment, Guards
 from lob_jax.serving.http.schemas import Printable, Real, Records, Strict, printable
 
 MOST_BLOCK = 1_000_000
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
+Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 Reason = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(printable)]
 Count = Annotated[int, Field(ge=0, le=MOST_BLOCK)]
 
@@ -26,7 +27,7 @@ class ArmAsked(Strict):
 
     name: Name
     model: Name
-    weight: Real = Field(1.0, gt=0, le=1e6)
+    weight: Real = Field(Arm.weight, gt=0, le=1e6)
 
 
 class RampAsked(Strict):
@@ -39,11 +40,11 @@ class RampAsked(Strict):
 class GuardsAsked(Strict):
     """What an arm may not do more often than it is tolerated, as shares of its requests."""
 
-    latency_s: Real = Field(1.0, gt=0, le=1e6)
-    slow: Real = Field(0.05, gt=0, lt=1)
-    failed: Real = Field(0.01, gt=0, lt=1)
-    refused: Real = Field(0.05, gt=0, lt=1)
-    alpha: Real = Field(0.001, gt=0, le=0.5)
+    latency_s: Real = Field(Guards.latency_s, gt=0, le=1e6)
+    slow: Real = Field(Guards.slow, gt=0, lt=1)
+    failed: Real = Field(Guards.failed, gt=0, lt=1)
+    refused: Real = Field(Guards.refused, gt=0, lt=1)
+    alpha: Real = Field(Guards.alpha, gt=0, le=0.5)
 
 
 class ExperimentAsked(Strict):
@@ -53,11 +54,11 @@ class ExperimentAsked(Strict):
     design: Literal["paired", "split"]
     arms: list[ArmAsked] = Field(min_length=2, max_length=MOST_ARMS)
     salt: Printable | None = Field(None, description="of the hash that assigns units; left out: a random one")
-    created_s: Real | None = Field(None, ge=0, le=1e11, description="UNIX seconds; left out: now")
-    block: Annotated[int, Field(ge=1, le=MOST_BLOCK)] = 200
-    gap: Count = 50
-    clip_nats: Real = Field(2.0, gt=0, le=1e6)
-    alpha: Real = Field(0.05, gt=0, le=0.5)
+    created_s: Real | None = Field(None, ge=0, le=LATEST_S, description="UNIX seconds; left out: now")
+    block: Annotated[int, Field(ge=1, le=MOST_BLOCK)] = Experiment.block
+    gap: Count = Experiment.gap
+    clip_nats: Real = Field(Experiment.clip_nats, gt=0, le=1e6)
+    alpha: Real = Field(Experiment.alpha, gt=0, le=0.5)
     ramp: list[RampAsked] = Field(default_factory=list, max_length=100)
     guards: GuardsAsked = Field(default_factory=lambda: GuardsAsked())
 

@@ -11,10 +11,10 @@ import numpy as np
 from lob_jax.errors import InputError
 from lob_jax.serving.experiments.experiment import Arm
 from lob_jax.serving.experiments.running import Experiments
-from lob_jax.serving.http.answers import last_of
 from lob_jax.serving.http.problems import Problem, problem_of
 from lob_jax.serving.http.service import Service, log
 from lob_jax.serving.http.translate import Asked
+from lob_jax.serving.http.trials.database import unavailable
 from lob_jax.serving.requests import Cancelled, Leaving, Refusal, Score, Scored
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 FLOOR_NATS = -100.0  # of an event that a model says has no probability, or less than this
 WORST_BRIER = 2.0
-AGAIN_S = 1  # after which an arm may have room
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -84,15 +83,11 @@ async def _scored(service: Service, arm: Arm, asked: Asked) -> tuple[Scored | Ex
     """Return what an arm says of events, or why it says nothing, and after how many seconds."""
     began = time.monotonic()
     try:
-        async with service.answering() as answer:
-            service.submit(arm.model, asked, answer)
-            result: Scored | Exception = last_of(await answer.all_items()).result
-            assert isinstance(result, Scored) and isinstance(asked.request, Score)
-            events = len(asked.request.history.events) - asked.request.first
-            if not len(result.nats) == len(result.brier) == events:
-                result = ValueError(
-                    f"{len(result.nats)} scores and {len(result.brier)} Brier scores of {events} events"
-                )
+        result: Scored | Exception = (await service.last(arm.model, asked)).result
+        assert isinstance(result, Scored) and isinstance(asked.request, Score)
+        events = len(asked.request.history.events) - asked.request.first
+        if not len(result.nats) == len(result.brier) == events:
+            result = ValueError(f"{len(result.nats)} scores and {len(result.brier)} Brier scores of {events} events")
     except Exception as error:
         result = error
     return result, time.monotonic() - began
@@ -102,7 +97,7 @@ def _unavailable(arm: str, error: Exception) -> Problem:
     if not isinstance(error, Refusal):
         log.error("arm %s has failed to score", arm, exc_info=error)
     what = "has no room" if isinstance(error, Refusal) else "has failed"
-    return Problem("unavailable", f"an arm of the experiment {what}", headers={"Retry-After": str(AGAIN_S)})
+    return unavailable(f"an arm of the experiment {what}")
 
 
 def _nats(scored: Scored) -> np.ndarray:

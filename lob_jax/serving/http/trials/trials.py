@@ -12,7 +12,6 @@ from lob_jax.serving.experiments.experiment import Arm, Experiment
 from lob_jax.serving.experiments.results import Standing
 from lob_jax.serving.experiments.running import Experiments, Known
 from lob_jax.serving.http import translate
-from lob_jax.serving.http.answers import last_of
 from lob_jax.serving.http.problems import Problem
 from lob_jax.serving.http.service import Service
 from lob_jax.serving.http.translate import Asked
@@ -178,7 +177,7 @@ class Trials:
         assert isinstance(asked.request, Feed)
         fed = asked.request
         try:
-            last = await self._last(followed.model, asked)
+            last = await self.service.last(followed.model, asked)
         except Unknown:
             self.sessions.forget(followed.session)
             raise
@@ -194,7 +193,7 @@ class Trials:
     async def look(self, followed: Followed) -> Finished:
         """Return how a session stands."""
         market = translate.in_session(followed.session, self.service.terms(followed.model, followed.owner))
-        return await self._last(followed.model, Asked(requests.Look(market)))
+        return await self.service.last(followed.model, Asked(requests.Look(market)))
 
     async def _looked(self, followed: Followed, fed: Feed, error: Exception) -> Finished:
         """Return the state of a session that has followed events although that has failed; else raise the error."""
@@ -208,11 +207,6 @@ class Trials:
         if last.result.events == followed.events:
             raise error
         return last
-
-    async def _last(self, model: str, asked: Asked) -> Finished:
-        async with self.service.answering() as answer:
-            self.service.submit(model, asked, answer)
-            return last_of(await answer.all_items())
 
 
 def _market_of(facts: ModelFacts) -> tuple[object, ...]:
