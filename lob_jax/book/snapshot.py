@@ -1,6 +1,7 @@
 """`BookSnapshot`, the state of a book at one point in time, and the `Corrections` of a feed to a replay."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -109,6 +110,14 @@ class Corrections:
     def none(cls) -> "Corrections":
         """Return no corrections."""
         return cls(**{name: np.zeros(0, dtype) for name, dtype in CORRECTION_COLUMNS.items()})
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["Corrections"], *, events: Sequence[int]) -> "Corrections":
+        """Concatenate the corrections of parts of a day, one after another; `events` is how many events each has."""
+        first = np.cumsum([0, *events])
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in CORRECTION_COLUMNS}
+        columns["event"] += np.repeat(first[:-1], [len(part) for part in parts])
+        return cls(**columns)
 
     def __len__(self) -> int:
         return len(self.event)

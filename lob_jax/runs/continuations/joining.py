@@ -12,7 +12,7 @@ import numpy as np
 
 from lob_jax.book.day import MarketDay
 from lob_jax.book.replay import snapshots_at
-from lob_jax.book.snapshot import CORRECTION_COLUMNS, BookSnapshot, Corrections
+from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.events.schema import ANONYMOUS_ID, Events, Kind
 from lob_jax.tokens.tokenizer import Tokenizer
 
@@ -93,9 +93,6 @@ def _queues(book: BookSnapshot) -> _Queues:
 
 def _followed_by(day: MarketDay, part: MarketDay) -> MarketDay:
     """Return a day followed by the events and corrections of the next part."""
-    moved = dataclasses.replace(part.corrections, event=part.corrections.event + len(day.events))
-    both = (day.corrections, moved)
-    corrections = Corrections(
-        **{name: np.concatenate([getattr(one, name) for one in both]) for name in CORRECTION_COLUMNS}
-    )
+    counts = len(day.events), len(part.events)
+    corrections = Corrections.concatenate([day.corrections, part.corrections], events=counts)
     return dataclasses.replace(day, events=Events.concatenate([day.events, part.events]), corrections=corrections)

@@ -90,13 +90,12 @@ class Tail:
 
 def _joined(history: History, events: Events, corrections: Corrections) -> History:
     """Return a history that goes on with more events."""
-    count, before = len(history.events), history.corrections
-    columns = {
-        name: np.concatenate([getattr(before, name), getattr(corrections, name)]) for name in ("side", "price", "size")
-    }
-    event = np.concatenate([before.event, corrections.event + count])
-    joined = Events.concatenate([history.events, events])
-    return dataclasses.replace(history, events=_numbered(joined), corrections=Corrections(event, **columns))
+    counts = len(history.events), len(events)
+    return dataclasses.replace(
+        history,
+        events=_numbered(Events.concatenate([history.events, events])),
+        corrections=Corrections.concatenate([history.corrections, corrections], events=counts),
+    )
 
 
 def _latest(corrections: Corrections) -> Corrections:

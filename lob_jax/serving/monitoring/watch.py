@@ -276,12 +276,9 @@ class Watch:
 
 def joined(feeds: Sequence[requests.Feed]) -> tuple[Events, Corrections]:
     """Return the events and corrections of feeds that came one after another."""
-    before = np.cumsum([0, *(len(feed.events) for feed in feeds)])
-    parts = {
-        name: np.concatenate([getattr(feed.corrections, name) for feed in feeds]) for name in ("side", "price", "size")
-    }
-    event = np.concatenate([feed.corrections.event + first for feed, first in zip(feeds, before[:-1], strict=True)])
-    return Events.concatenate([feed.events for feed in feeds]), Corrections(event, **parts)
+    counts = [len(feed.events) for feed in feeds]
+    corrections = Corrections.concatenate([feed.corrections for feed in feeds], events=counts)
+    return Events.concatenate([feed.events for feed in feeds]), corrections
 
 
 def kind_of(request: Request) -> str:
