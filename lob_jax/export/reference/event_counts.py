@@ -28,7 +28,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from lob_jax.events.schema import ASK, BID, Code, Kind
-from lob_jax.export.reference.features import CLASSES, CONTROL, Columns, classes_of
+from lob_jax.export.reference.features import CLASSES, CONTROL, Columns, classes_of, places_on
 
 PLACES = 8  # events of a side whose prices an event may have
 CODES = 1000  # of a number without a sign
@@ -279,7 +279,7 @@ def _on_their_sides(columns: Columns, *, tick: int) -> tuple[np.ndarray, np.ndar
     is_open = np.zeros((count, PLACES + 1), bool)
     is_open[:, _OTHER] = True
     for side in (BID, ASK):
-        (at,) = np.nonzero((columns.side == side) & (columns.kind != Kind.CONTROL))
+        at = places_on(columns, side)
         if not len(at):
             continue
         price, size = columns.price[at], columns.size[at]
