@@ -75,7 +75,7 @@ class _Scored:
         begins_T = np.diff(event_T, prepend=-1) > 0
         self._tokens, self._outside, self._from = tokens, sets.outside, int(np.searchsorted(event_T, first))
         self._tokens_T, self._allowed = tokens.astype(np.int64), _allowed(contents, tokenizer, tokens, sets)
-        self._event_T, self._begins_T = np.where(begins_T, event_T - first, -1), begins_T
+        self._event_T = np.where(begins_T, event_T - first, -1)  # below 0 where no event begins that is scored
         self._heads, self._found_T = heads_of(tokenizer.name), np.full(len(tokens), np.nan)
         self._kinds = new_found(int(event_T[-1]) + 1 - first, self._heads)
 
@@ -89,8 +89,8 @@ class _Scored:
 
     def result(self) -> EventScores:
         """Return the scores."""
+        kinds = kind_scores(self._heads, self._kinds, self._tokens_T[self._event_T >= 0])
         rest = slice(self._from, None)
-        kinds = kind_scores(self._heads, self._kinds, self._tokens_T[rest][self._begins_T[rest]])
         return event_scores(
             self._tokens[rest], self._found_T[rest], self._outside[rest], events=len(kinds.came), kinds=kinds
         )

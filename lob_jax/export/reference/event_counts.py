@@ -28,14 +28,15 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from lob_jax.events.schema import ASK, BID, Code, Kind
-from lob_jax.export.reference.features import CLASSES, CONTROL, Columns, classes_of
+from lob_jax.export.reference.features import CLASSES, CONTROL, Columns, classes_of, places_on
+from lob_jax.tokens.vocabulary import MAX_NUMBER_DIGITS
 
 PLACES = 8  # events of a side whose prices an event may have
 CODES = 1000  # of a number without a sign
 DECADES = 14  # of the gap before: 0 and below, 1-9, 10-99, ...
 _SIGNED = 2 * CODES
 _EVEN = np.where(np.arange(_SIGNED) == CODES, 0.0, 1 / (_SIGNED - 1))  # of signed codes: there is no -0
-_SKIP_NS = 10**12
+_SKIP_NS = 10**MAX_NUMBER_DIGITS
 _OTHER = PLACES  # in place of a place: the price of none of them
 _POWER = 10 ** np.arange(19, dtype=np.int64)
 _IN_QUANTA = (Kind.EXECUTE_HIDDEN, Kind.CROSS)  # whose prices need not be multiples of the tick
@@ -279,7 +280,7 @@ def _on_their_sides(columns: Columns, *, tick: int) -> tuple[np.ndarray, np.ndar
     is_open = np.zeros((count, PLACES + 1), bool)
     is_open[:, _OTHER] = True
     for side in (BID, ASK):
-        (at,) = np.nonzero((columns.side == side) & (columns.kind != Kind.CONTROL))
+        at = places_on(columns, side)
         if not len(at):
             continue
         price, size = columns.price[at], columns.size[at]

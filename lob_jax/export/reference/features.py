@@ -63,6 +63,11 @@ def columns_of(events: Events) -> Columns:
     return Columns(events.time_ns, events.kind, events.side, events.price, events.size)
 
 
+def places_on(columns: Columns, side: int) -> np.ndarray:
+    """Return which events are on a side and have a price, int64, ascending."""
+    return np.flatnonzero((columns.side == side) & (columns.kind != Kind.CONTROL))
+
+
 def classes_of(kind: np.ndarray, side: np.ndarray) -> np.ndarray:
     """Return the class of events, int64: kinds in order, bid before ask, CONTROL last."""
     order = 2 * (kind.astype(np.int64) - 1) + (side == ASK)
@@ -100,7 +105,7 @@ def steps_of(columns: Columns, *, before: Before, tick: int) -> np.ndarray:
     """Return the bin of each event's step, int64 [E]."""
     bin_E = np.full(len(columns.kind), _NO_STEP, np.int64)
     for side, last in zip((BID, ASK), before.price, strict=True):
-        (at,) = np.nonzero((columns.side == side) & (columns.kind != Kind.CONTROL))
+        at = places_on(columns, side)
         if not len(at):
             continue
         price = columns.price[at]
@@ -119,7 +124,7 @@ def after(columns: Columns, before: Before) -> Before:
         return before
     prices = []
     for side, last in zip((BID, ASK), before.price, strict=True):
-        (at,) = np.nonzero((columns.side == side) & (columns.kind != Kind.CONTROL))
+        at = places_on(columns, side)
         prices.append(int(columns.price[at[-1]]) if len(at) else last)
     return Before(int(columns.time_ns[-1]), (prices[0], prices[1]))
 

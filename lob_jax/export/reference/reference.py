@@ -18,6 +18,7 @@ from lob_jax.export.reference.features import BINS
 from lob_jax.export.reference.half_hours import HALF_HOURS
 from lob_jax.export.reference.quality import Quality
 from lob_jax.later_keys import Source
+from lob_jax.tokens.vocabulary import MAX_NUMBER_DIGITS
 
 REFERENCE, COUNTS = "reference.json", "reference.safetensors"
 _FEATURE, _BASELINE = "features/", "baseline/"
@@ -105,7 +106,7 @@ def _arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
     for name, array in found.items():
         if array.dtype != np.int32 or array.min() < 0:
             raise _no_counts(path, f"{name}: {array.dtype.name}, at least {array.min()}")
-    if not 2 <= found[_BASELINE + "digits"][0] <= 12:
+    if not 2 <= found[_BASELINE + "digits"][0] <= MAX_NUMBER_DIGITS:
         raise _no_counts(path, f"{found[_BASELINE + 'digits'][0]} digits of a gap")
     return {name: array.astype(np.int64) for name, array in found.items()}
 

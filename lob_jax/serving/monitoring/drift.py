@@ -29,6 +29,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from lob_jax.export.reference.features import FEATURES, UNKNOWN
+from lob_jax.serving.monitoring.ring import Ring
 
 WINDOW = 8192  # latest events that are compared
 FEWEST = 1000  # events without which there is no index
@@ -57,21 +58,16 @@ class Latest:
     """The bins of the latest events, at most `window` of each feature."""
 
     def __init__(self, window: int = WINDOW) -> None:
-        self.window = window
-        self._bins = {name: np.zeros((2, window), np.int8) for name in FEATURES}  # bins, and half hours
-        self._added = dict.fromkeys(FEATURES, 0)
+        self._bins = {name: Ring(2, window, np.int8) for name in FEATURES}  # bins, and half hours
 
     def add(self, feature: str, bin_E: np.ndarray, half_hour_E: np.ndarray) -> None:
         """Add events of which a feature has bins, int64 [E], of half hours, int64 [E]; UNKNOWN ones are left out."""
         known = bin_E != UNKNOWN
-        rows = np.stack([bin_E[known], half_hour_E[known]])[:, -self.window :]
-        at = (self._added[feature] + np.arange(rows.shape[1])) % self.window
-        self._bins[feature][:, at] = rows
-        self._added[feature] = self._added[feature] + rows.shape[1]
+        self._bins[feature].add(np.stack([bin_E[known], half_hour_E[known]]))
 
     def of(self, feature: str) -> np.ndarray:
-        """Return bins and half hours of the latest events, int8 [2, N], in no particular order."""
-        return self._bins[feature][:, : min(self._added[feature], self.window)]
+        """Return bins and half hours of the latest events, int8 [2, N]."""
+        return self._bins[feature].latest()
 
 
 class Shares:

@@ -125,11 +125,9 @@ class Reports(Collector):
                     for feature, one in report.drift.items()]  # fmt: skip
             yield _known(name, told, ("model", "feature"), rows)
         for name, (told, field) in QUALITY.items():
-            rows = [((model,), getattr(report.quality, field)) for model, report in reports.items()]
-            yield _known(name, told, ("model",), rows)
+            yield gauge(name, told, {model: getattr(report.quality, field) for model, report in reports.items()})
         for name, (told, field) in REPORT.items():
-            rows = [((model,), getattr(report, field)) for model, report in reports.items()]
-            yield _known(name, told, ("model",), rows)
+            yield gauge(name, told, {model: getattr(report, field) for model, report in reports.items()})
         told = "Share of events whose class was in the smallest set of classes with a probability of level."
         rows = [((model, str(level)), getattr(report.quality, f"covered_{100 * level:.0f}"))
                 for model, report in reports.items() for level in LEVELS]  # fmt: skip
@@ -147,12 +145,9 @@ def _known(
     return made
 
 
-def gauge(name: str, told: str, values: Mapping[str, float]) -> Metric:
-    """Return a gauge with a value for each model."""
-    made = GaugeMetricFamily(name, told, labels=("model",))
-    for model, value in values.items():
-        made.add_metric((model,), value)
-    return made
+def gauge(name: str, told: str, values: Mapping[str, float | None]) -> Metric:
+    """Return a gauge with a value for each model of which it is known."""
+    return _known(name, told, ("model",), [((model,), value) for model, value in values.items()])
 
 
 def counter(name: str, told: str, values: Mapping[str, float]) -> Metric:

@@ -19,7 +19,8 @@ from lob_jax.export.reference.quality import Quality, Scores, quality_of
 from lob_jax.export.reference.reference import Reference
 from lob_jax.serving.monitoring import drift, quality
 from lob_jax.serving.monitoring.drift import Drift, Latest, Shares, drifts
-from lob_jax.serving.monitoring.quality import LatestScores, scores_of
+from lob_jax.serving.monitoring.quality import scores_of
+from lob_jax.serving.monitoring.ring import Ring
 from lob_jax.serving.requests import Scored
 
 AT_ONCE = 256  # events that are put into bins at once
@@ -81,7 +82,8 @@ class Monitor:
         self._reference = reference
         self._shares = {name: Shares(counts) for name, counts in reference.features.items()}
         self._closed = reference.features["class"].sum(1) == 0  # half hours without training
-        self._latest, self._scores = Latest(seen_window), LatestScores(scored_window)
+        self._latest = Latest(seen_window)
+        self._scores = Ring(len(Scores._fields), scored_window, np.float64)
         self._before: collections.OrderedDict[str, Before] = collections.OrderedDict()
         self._waiting: dict[str, list[tuple[Events, int | None, int | None]]] = {}
         self._count = self._seen = 0
@@ -118,13 +120,13 @@ class Monitor:
           InputError: there is not one score for each event.
         """
         how = {"baseline": self._reference.baseline, "tick": self._reference.tick, "rng": self._rng}
-        self._scores.add(scores_of(events, found, before=before, **how))
+        self._scores.add(np.stack(scores_of(events, found, before=before, **how)))
 
     def report(self) -> Report:
         """Return how the latest events, and the predictions of them, compare with training."""
         self._put_into_bins()
         (_, halves) = self._latest.of("class")
-        live = self._scores.quality()
+        live = quality_of(Scores(*self._scores.latest()))
         expected = self._reference.quality or NO_QUALITY
         nats = _change(live.nats, live.nats_se, expected.nats, expected.nats_se)
         gain = _change(live.gain_nats, live.gain_se, expected.gain_nats, expected.gain_se)

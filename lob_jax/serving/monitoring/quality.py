@@ -18,34 +18,11 @@ from lob_jax.errors import InputError
 from lob_jax.events.schema import Events
 from lob_jax.export.reference.event_counts import EventCounts
 from lob_jax.export.reference.features import columns_of
-from lob_jax.export.reference.quality import Quality, Scores, quality_of, transform_of
+from lob_jax.export.reference.quality import Scores, transform_of
 from lob_jax.serving.requests import Scored
 
 WINDOW = 4096  # latest events whose scores are kept
 CONTEXT = 64  # events before the scored ones that counts read
-
-
-class LatestScores:
-    """The scores of the latest events, at most `window`, in the order in which they came."""
-
-    def __init__(self, window: int = WINDOW) -> None:
-        self.window = window
-        self.added = 0
-        self._rows = np.full((len(Scores._fields), window), np.nan)
-
-    def add(self, scores: Scores) -> None:
-        """Add the scores of some events."""
-        rows = np.stack(scores)
-        kept = rows[:, -self.window :]
-        first = self.added + rows.shape[1] - kept.shape[1]
-        self._rows[:, (first + np.arange(kept.shape[1])) % self.window] = kept
-        self.added += rows.shape[1]
-
-    def quality(self) -> Quality:
-        """Return how well the latest events were predicted."""
-        count = min(self.added, self.window)
-        order = (self.added - count + np.arange(count)) % self.window
-        return quality_of(Scores(*self._rows[:, order]))
 
 
 def scores_of(

@@ -3,14 +3,11 @@
 import dataclasses
 import functools
 
-import numpy as np
-
 from lob_jax.events.schema import Events
-from lob_jax.export.reference.reference import Reference
 from lob_jax.feeds.synthetic import simulate_day
-from lob_jax.runs.reference import Part, counts_of
 from lob_jax.serving.requests import Feed, History, InSession
 from lob_jax.simulation.flow_parameters import FlowParameters
+from tests.export.reference.references import reference_of_days
 
 DAYS = 3  # of training
 EVENTS = 10_000  # of a day
@@ -24,15 +21,7 @@ def day(seed, events=EVENTS):
 @functools.cache
 def reference():
     """Return what the days with seeds 0 to DAYS - 1 look like."""
-    features, baseline = counts_of([Part(day(seed)) for seed in range(DAYS)], digits=5)
-    one = day(0).instrument
-    return Reference(one.time_zone, one.tick, True, features, baseline, None)
-
-
-def drifted(events: Events) -> Events:
-    """Return events whose sizes are three times as large, and gaps five times as long."""
-    first = events.time_ns[:1]
-    return events.replace(size=3 * events.size, time_ns=first + 5 * (events.time_ns - first))
+    return reference_of_days([day(seed) for seed in range(DAYS)], quality=None)
 
 
 def at(events: Events, now_s: float) -> Events:
@@ -48,7 +37,3 @@ def feeds(events, session, *, owner="", step=20):
     """Yield the events of a feed, some at a time."""
     for first in range(0, len(events), step):
         yield Feed(InSession(session, owner), events[first : first + step])
-
-
-def numbered(events):
-    return dataclasses.replace(events, sequence=np.arange(len(events), dtype=events.sequence.dtype))

@@ -5,9 +5,8 @@ import pytest
 
 from lob_jax.errors import InputError
 from lob_jax.export.reference.features import columns_of
-from lob_jax.export.reference.quality import Scores
 from lob_jax.feeds.synthetic import SyntheticFeed
-from lob_jax.serving.monitoring.quality import CONTEXT, LatestScores, scores_of
+from lob_jax.serving.monitoring.quality import CONTEXT, scores_of
 from lob_jax.serving.requests import Scored
 from tests.export.reference.references import reference_of_days
 
@@ -63,16 +62,3 @@ def test_an_event_has_one_score_of_each():
             with pytest.raises(InputError, match="not those of the events") as caught:
                 scores(EVENTS[:10], scored)
             assert caught.value.was["nats"] == len(scored.nats)
-
-
-@pytest.mark.parametrize("sizes", [(3, 4, 5), (1,) * 12, (12,), (25, 3)])
-def test_the_latest_scores_are_held_in_order(sizes):
-    latest, at = LatestScores(window=5), 0
-    for size in sizes:
-        column = np.arange(at, at + size, dtype=float)
-        latest.add(Scores(*([column] * len(Scores._fields))))
-        at += size
-    assert latest.added == at
-    assert latest.quality().nats == at - 3 and latest.quality().events == 5
-    order = (latest.added - 5 + np.arange(5)) % 5
-    assert latest._rows[0, order].tolist() == list(range(at - 5, at))
