@@ -12,6 +12,8 @@ number notices something else:
   times too large; both times the calibration error rises by 0.13. Logits that are 1.5 times too small pass unnoticed.
 """
 
+import dataclasses
+
 import numpy as np
 
 from lob_jax.errors import InputError
@@ -47,8 +49,9 @@ def scores_of(
     Raises:
       InputError: there is not one score for each event.
     """
-    lengths = {name: len(getattr(found, name)) for name in Scored.__dataclass_fields__}
-    if lengths["nats"] != len(events) or any(length not in (0, len(events)) for length in lengths.values()):
+    columns = {field.name: np.array(getattr(found, field.name)) for field in dataclasses.fields(found)}
+    lengths = {name: len(column) for name, column in columns.items()}
+    if set(lengths.values()) != {len(events)}:
         raise InputError(
             "the scores are not those of the events",
             where="scored",
@@ -58,21 +61,12 @@ def scores_of(
         )
     lead = Events.from_columns() if before is None else before[max(0, len(before) - CONTEXT) :]
     together = events if not len(lead) else Events.concatenate([lead, events])
-    column = {name: _column(getattr(found, name), len(events)) for name in Scored.__dataclass_fields__ if name != _WHY}
     return Scores(
-        nats=column["nats"],
+        nats=columns["nats"],
         baseline=baseline.log_prob(columns_of(together), tick=tick, first=len(lead)),
-        brier=column["brier"],
-        transform=transform_of(column["likelier"], column["chance"], rng),
-        entropy_bits=column["entropy_bits"],
-        removed=column["removed"],
-        outside=np.array([reason != "" for reason in found.outside], np.float64),
+        brier=columns["brier"],
+        transform=transform_of(columns["likelier"], columns["chance"], rng),
+        entropy_bits=columns["entropy_bits"],
+        removed=columns["removed"],
+        outside=(columns["outside"] != "").astype(np.float64),
     )
-
-
-_WHY = "outside"
-
-
-def _column(values: tuple[float, ...], count: int) -> np.ndarray:
-    """Return values as an array; NaN for each event if there are none."""
-    return np.array(values, np.float64) if values else np.full(count, np.nan)

@@ -58,7 +58,6 @@ def test_transforms_lie_on_the_part_of_the_class_that_came_and_follow_from_the_s
 
 def test_an_event_has_one_score_of_each():
     for scored in (found(9), found(10, brier=[0.1] * 9), found(10, outside=[])):
-        if scored.outside:
-            with pytest.raises(InputError, match="not those of the events") as caught:
-                scores(EVENTS[:10], scored)
-            assert caught.value.was["nats"] == len(scored.nats)
+        with pytest.raises(InputError, match="not those of the events") as caught:
+            scores(EVENTS[:10], scored)
+        assert caught.value.was["nats"] == len(scored.nats)
