@@ -5,7 +5,6 @@ thresholds of regimes. Instruments are matched by symbol, whatever their number 
 """
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -118,16 +117,6 @@ def rows_of_symbols(table_RD: np.ndarray, symbols: Sequence[str], known: Sequenc
         if symbol in known:
             found[row] = table_RD[known.index(symbol)]
     return found
-
-
-def sha256_of(params: Any) -> str:
-    """Return the SHA-256 of parameters: of each, by path, its name, shape, dtype and bytes."""
-    digest = hashlib.sha256()
-    for name, leaf in sorted(by_path(params).items()):
-        array = np.ascontiguousarray(leaf)
-        digest.update(f"{name} {array.shape} {array.dtype}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
 
 
 def changed_settings(theirs: ModelConfig, ours: ModelConfig) -> dict[str, list[Any]]:

@@ -16,7 +16,6 @@ from lob_jax.training.source import (
     differences,
     in_layout_of,
     rows_of_symbols,
-    sha256_of,
     shapes_of,
     taken_over,
 )
@@ -101,13 +100,6 @@ def test_a_state_has_what_was_taken_and_is_random_elsewhere(model_config, train_
             assert np.array_equal(leaf, expected[name]), name
     assert jax.tree.all(jax.tree.map(np.array_equal, state.params, state.average))
     assert state.params["blocks_0"]["ffn"]["widen"]["kernel"].sharding.spec == PartitionSpec("fsdp", None)
-
-
-def test_a_digest_is_that_of_numbers_and_names(model_config):
-    params = {"a": np.ones(3, np.float32), "b": np.zeros(2, np.float32)}
-    assert sha256_of(params) == sha256_of(dict(reversed(params.items())))
-    others = ({**params, "a": np.array([1, 1, 2], np.float32)}, {"a": params["a"], "c": params["b"]})
-    assert len({sha256_of(one) for one in (params, *others)}) == 3
 
 
 def test_settings_that_change_what_a_model_computes_are_told(model_config):
