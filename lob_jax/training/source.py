@@ -14,7 +14,7 @@ from lob_jax.errors import InputError
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import stack_layers, unstack_layers
 from lob_jax.training.run.identity import model_identity
-from lob_jax.training.step.paths import by_path, require_matches
+from lob_jax.training.step.paths import by_path, require_matches, shapes_of
 from lob_jax.training.step.state import abstract_params
 
 INSTRUMENTS = "embeddings/instrument/table"
@@ -42,11 +42,6 @@ def in_layout_of(params: Any, theirs: ModelConfig, ours: ModelConfig) -> Any:
     if theirs.scan_layers == ours.scan_layers or theirs.n_layers != ours.n_layers:
         return params
     return stack_layers(params, ours) if ours.scan_layers else unstack_layers(params, theirs)
-
-
-def shapes_of(params: Any) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each parameter by its path."""
-    return {name: tuple(leaf.shape) for name, leaf in by_path(params).items()}
 
 
 def differences(theirs: Mapping[str, tuple[int, ...]], ours: Mapping[str, tuple[int, ...]]) -> dict[str, str]:

@@ -16,10 +16,9 @@ from lob_jax.training.source import (
     differences,
     in_layout_of,
     rows_of_symbols,
-    shapes_of,
     taken_over,
 )
-from lob_jax.training.step.paths import by_path, nested
+from lob_jax.training.step.paths import by_path, nested, shapes_of
 from lob_jax.training.step.state import Measured, abstract_params
 
 

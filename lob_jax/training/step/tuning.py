@@ -17,7 +17,7 @@ from lob_jax.errors import InputError
 from lob_jax.training.config import TrainConfig
 from lob_jax.training.step.lora import A, B, Lora, addition, first_adapter, matrix_shape
 from lob_jax.training.step.optimizer import matrix_axes
-from lob_jax.training.step.paths import by_path, nested, require_matches
+from lob_jax.training.step.paths import by_path, nested, require_matches, shapes_of
 
 ADAPTERS = 2**32 - 2  # folded into the key for the first adapters; no step has this number
 
@@ -132,7 +132,7 @@ def make_tuning(config: TrainConfig, params: Any) -> Tuning:
     Raises:
       InputError: a pattern matches no parameter, nothing is left to train, or the rank is above that of a matrix.
     """
-    shapes = {name: tuple(leaf.shape) for name, leaf in by_path(params).items()}
+    shapes = shapes_of(params)
     if config.lora_rank:
         return _lora_of(config, shapes)
     fixed = require_matches(config.frozen, shapes, where="config.train.frozen")
@@ -167,7 +167,7 @@ def _lora_of(config: TrainConfig, shapes: dict[str, tuple[int, ...]]) -> Tuning:
 
 def trained_count(tuning: Tuning, params: Any) -> int:
     """Return how many numbers are trained, of parameters or their shapes."""
-    shapes = {name: tuple(leaf.shape) for name, leaf in by_path(params).items()}
+    shapes = shapes_of(params)
     count = sum(math.prod(shape) for name, shape in shapes.items() if name not in tuning.fixed | tuning.targets)
     if tuning.lora is not None:
         for many, inputs, outputs in (matrix_shape(name, shapes[name]) for name in tuning.targets):
