@@ -61,8 +61,6 @@ class Tuning:
           optimizer: the optimiser.
           key: random key of the run.
         """
-        if self == EVERYTHING:
-            return optimizer.init(params)
         if self.lora is None:
             return optimizer.init(self.trained(params, None))
         matrices, key = by_path(params), jax.random.fold_in(key, ADAPTERS)
@@ -77,8 +75,6 @@ class Tuning:
 
     def trained(self, params: Any, opt_state: Any) -> Any:
         """Return what is differentiated and updated: parameters, and adapters at the paths of their matrices."""
-        if self == EVERYTHING:
-            return params
         free = {name: leaf for name, leaf in by_path(params).items() if name not in self.fixed | self.targets}
         return nested(free if self.lora is None else {**free, **by_path(opt_state.adapters)})
 
@@ -90,8 +86,6 @@ class Tuning:
           params: the complete parameters of the step before, of which the fixed ones are read.
           opt_state: the optimiser's state, of which the base of additions is read.
         """
-        if self == EVERYTHING:
-            return trained
         before, now = by_path(params), by_path(trained)
         found = {name: before[name] if name in self.fixed else now.get(name) for name in before}
         if self.lora is not None:
@@ -113,8 +107,6 @@ class Tuning:
 
     def unless_fixed(self, new: Any, old: Any) -> Any:
         """Return new complete parameters with the fixed ones as they were; averages of equal numbers may be rounded."""
-        if self == EVERYTHING:
-            return new
         before = by_path(old)
         return nested({name: before[name] if name in self.fixed else leaf for name, leaf in by_path(new).items()})
 
