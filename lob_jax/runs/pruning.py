@@ -175,10 +175,11 @@ def _config_of(run: Run, model: ModelConfig) -> ml_collections.ConfigDict:
     """Return the configuration of the new run: of the first, with another shape, and without a pruning of its own."""
     config = run.config.copy_and_resolve_references().unlock()
     config.model.update(n_heads=model.n_heads, head_size=model.head_size, d_ff=model.d_ff)
-    config.prune.update(defaults().prune)
-    config.train.update({key: defaults().train[key] for key in OF_SOURCE})
+    base = defaults()
+    config.prune.update(base.prune)
+    config.train.update({key: base.train[key] for key in OF_SOURCE})
     if not config.data.path and (run.workdir / RUN_FILE).exists():  # it may only be that the data are gone for now
-        named = run_config(run.workdir / RUN_FILE, defaults()).config.data
+        named = run_config(run.workdir / RUN_FILE, base).config.data
         config.data.update(path=named.path, feed=named.feed)
     return config.lock()
 
