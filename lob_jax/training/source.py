@@ -38,10 +38,10 @@ class Start:
 
 
 def in_layout_of(params: Any, theirs: ModelConfig, ours: ModelConfig) -> Any:
-    """Return parameters with their layers stacked, or in a loop, as another model of as many layers has them."""
-    if theirs.scan_layers == ours.scan_layers or theirs.n_layers != ours.n_layers:
+    """Return parameters with their layers stacked, or in a loop, as another model has its own, of any number."""
+    if theirs.scan_layers == ours.scan_layers:
         return params
-    return stack_layers(params, ours) if ours.scan_layers else unstack_layers(params, theirs)
+    return stack_layers(params, theirs) if ours.scan_layers else unstack_layers(params, theirs)
 
 
 def differences(theirs: Mapping[str, tuple[int, ...]], ours: Mapping[str, tuple[int, ...]]) -> dict[str, str]:

@@ -66,6 +66,16 @@ def test_layers_are_stacked_as_the_new_run_has_them(model_config):
     assert jax.tree.all(jax.tree.map(np.array_equal, again, numbered(loop)))
 
 
+@pytest.mark.parametrize("stacked", [False, True])
+def test_layers_of_a_model_with_more_are_stacked_as_the_new_run_has_them(model_config, stacked):
+    theirs, ours = model_config(n_layers=3, scan_layers=not stacked), model_config(n_layers=2, scan_layers=stacked)
+    found = allowed_differences(theirs, ours, allow=("blocks*",))
+    taken = taken_over(in_layout_of(numbered(theirs), theirs, ours), found, symbols=[], known=[], instruments=0)
+    wanted = shapes_of(abstract_params(ours))
+    assert shapes_of(nested(taken)) == {name: shape for name, shape in wanted.items() if name not in found}
+    assert any(name.startswith("blocks_1/") for name in taken) != stacked
+
+
 def test_instruments_keep_their_rows_wherever_their_symbols_are():
     table = np.arange(6, dtype=np.float32).reshape(3, 2)
     found = rows_of_symbols(table, ["AAPL", "GOOG", "MSFT"], ["GOOG", "INTC", "MSFT"], rows=4)
