@@ -17,7 +17,7 @@ import numpy as np
 
 from lob_jax.errors import InputError
 from lob_jax.export.program import Program
-from lob_jax.training.run.weights import nested
+from lob_jax.training.step.paths import nested
 
 SIGNATURE = "serving_default"  # what TensorFlow Serving calls
 MARK = "saved_model.pb"  # every SavedModel has this file

@@ -21,7 +21,7 @@ import numpy as np
 
 from lob_jax.errors import InputError
 from lob_jax.later_keys import VERSION, version
-from lob_jax.training.run.weights import flat, load_weights, save_weights
+from lob_jax.training.run.weights import load_weights, save_weights, sha256_of
 
 if TYPE_CHECKING:
     from lob_jax.export.program import Program
@@ -135,7 +135,7 @@ def save_program(path: pathlib.Path, program: Program, *, about: Mapping[str, An
         "inputs": _inputs(program),
         "outputs": program.outputs,
         "limits": program.limits,
-        "sha256": {"program": _hash(artifact), "weights": _hash_of_weights(program.weights)},
+        "sha256": {"program": _hash(artifact), "weights": sha256_of(program.weights)},
         "about": dict(about or {}),
     }
     _write(description, (json.dumps(interface, indent=1) + "\n").encode())
@@ -156,7 +156,7 @@ def load_program(path: pathlib.Path) -> LoadedProgram:
     interface = _interface(_description(path))
     artifact, params = _artifact(path), load_weights(path.with_name(WEIGHTS))[0]
     _check_hash(path, _hash(artifact), interface["sha256"]["program"])
-    _check_hash(path.with_name(WEIGHTS), _hash_of_weights(flat(params)), interface["sha256"]["weights"])
+    _check_hash(path.with_name(WEIGHTS), sha256_of(params), interface["sha256"]["weights"])
     try:
         exported = jax.export.deserialize(bytearray(artifact))
     except Exception as error:  # of JAX and MLIR, which name no errors of their own
@@ -234,15 +234,6 @@ def _check_hash(path: pathlib.Path, was: str, expected: str) -> None:
 
 def _hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _hash_of_weights(weights: Mapping[str, np.ndarray]) -> str:
-    """Return a hash of what weights are; safetensors writes the same ones in files that differ."""
-    digest = hashlib.sha256()
-    for name, array in sorted(weights.items()):
-        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
 
 
 def _write(path: pathlib.Path, data: bytes) -> None:

@@ -38,9 +38,8 @@ from lob_jax.training.run.setup import Run as TrainingRun
 from lob_jax.training.run.setup import prepare_run, validate
 from lob_jax.training.run.stopping import EarlyStopping
 from lob_jax.training.step.optimizer import make_optimizer
-from lob_jax.training.step.state import abstract_params, first_state
+from lob_jax.training.step.state import first_state, kept_beside
 from lob_jax.training.step.tasks import model_part
-from lob_jax.training.step.tuning import make_tuning
 
 COPIED = ("records", "ingest_report.json", "distortion.json")  # of the first run's folder, as far as they are there
 # Keys of a run that takes its parameters from another one; the new run has its own from the start.
@@ -176,10 +175,11 @@ def _config_of(run: Run, model: ModelConfig) -> ml_collections.ConfigDict:
     """Return the configuration of the new run: of the first, with another shape, and without a pruning of its own."""
     config = run.config.copy_and_resolve_references().unlock()
     config.model.update(n_heads=model.n_heads, head_size=model.head_size, d_ff=model.d_ff)
-    config.prune.update(defaults().prune)
-    config.train.update({key: defaults().train[key] for key in OF_SOURCE})
+    base = defaults()
+    config.prune.update(base.prune)
+    config.train.update({key: base.train[key] for key in OF_SOURCE})
     if not config.data.path and (run.workdir / RUN_FILE).exists():  # it may only be that the data are gone for now
-        named = run_config(run.workdir / RUN_FILE, defaults()).config.data
+        named = run_config(run.workdir / RUN_FILE, base).config.data
         config.data.update(path=named.path, feed=named.feed)
     return config.lock()
 
@@ -240,16 +240,10 @@ def _about(run: Run, config: ml_collections.ConfigDict, data: TrainingData, trai
 
 def _save(folder: pathlib.Path, training: TrainingRun, params: Any, *, seed: int, about: Meta) -> None:
     """Write the checkpoint from which the new run starts."""
-    train, sharding = training.config, training.state_sharding
-    first = functools.partial(
-        first_state,
-        config=training.model.config,
-        optimizer=make_optimizer(train, 1, layers=training.model.config.n_layers),
-        tuning=make_tuning(train, abstract_params(training.model.config)),
-        seed=seed,
-        averaged=train.ema_decay is not None,
-        learned_tasks=train.learns_task_weights,
-    )
+    train, model, sharding = training.config, training.model.config, training.state_sharding
+    optimizer = make_optimizer(train, 1, layers=model.n_layers)
+    beside = kept_beside(train, model)
+    first = functools.partial(first_state, config=model, optimizer=optimizer, seed=seed, **beside)
     state = jax.jit(first, out_shardings=sharding)(jax.device_put(params, model_part(sharding.params)))
     with Checkpoints(folder / "checkpoints", keep_best=train.keep_best) as checkpoints:
         checkpoints.save(state, meta=about)

@@ -22,14 +22,8 @@ from lob_jax.runs.workdir import write_json
 from lob_jax.settings import defaults, expanded
 from lob_jax.tokens.vocabulary import Vocabulary
 from lob_jax.training.run.checkpoint import restore_best, steps_in
-from lob_jax.training.source import (
-    Start,
-    allowed_differences,
-    changed_settings,
-    in_layout_of,
-    sha256_of,
-    taken_over,
-)
+from lob_jax.training.run.weights import sha256_of
+from lob_jax.training.source import Start, allowed_differences, changed_settings, in_layout_of, taken_over
 
 INIT = "config.train.init"
 

@@ -78,8 +78,8 @@ def _parameters(config: ml_collections.ConfigDict) -> str:
     """Return the number of parameters, and that of the numbers that are trained if it is another one."""
     model = sections.model_config(config)
     params = abstract_params(model)
-    parameters = parameter_count(model)
-    trained = trained_count(make_tuning(sections.train_config(config), params), params)
+    tuning = make_tuning(sections.train_config(config), params)
+    parameters, trained = parameter_count(model), trained_count(tuning, params)
     return f"{parameters:,} parameters" + (f", {trained:,} numbers trained" if trained != parameters else "")
 
 

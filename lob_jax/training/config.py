@@ -200,11 +200,6 @@ class TrainConfig:
         return Objective(kind=self.objective, **{name: getattr(self, name) for name in names})
 
     @property
-    def learns_task_weights(self) -> bool:
-        """Return whether the weights of the parts of the loss are learned."""
-        return self.task_weights == "learned"
-
-    @property
     def windows_per_step(self) -> int:
         """Return the number of windows per optimiser step."""
         return self.batch_size * self.accumulation

@@ -14,8 +14,7 @@ import optax
 from lob_jax.training.run.setup import Run, compile_train_step, compiled, initial_state, place_step
 from lob_jax.training.step.optimizer import make_optimizer
 from lob_jax.training.step.shift import Batch
-from lob_jax.training.step.state import Measured, abstract_params, init_state
-from lob_jax.training.step.tuning import make_tuning
+from lob_jax.training.step.state import Measured, init_state, kept_beside
 
 SAFETY = 10.0  # the suggested rate is the rate of the lowest loss divided by this
 LEAST_FALL = 0.01  # share of the first loss by which a loss must fall to count as falling
@@ -93,11 +92,10 @@ def with_rising_rate(run: Run, rate: optax.Schedule, *, seed: int, measured: Mea
     """
     even = dataclasses.replace(run.config, learning_rate=1.0, warmup_steps=0, final_lr_fraction=1.0, ema_decay=None)
     model = run.model.config
-    tuning = make_tuning(even, abstract_params(model))
+    beside = kept_beside(even, model)
     optimizer = optax.chain(make_optimizer(even, run.total_steps, layers=model.n_layers), optax.scale_by_schedule(rate))
-    first: dict[str, Any] = {"seed": seed, "measured": measured, "tuning": tuning}
-    initial = functools.partial(init_state, model, optimizer, learned_tasks=even.learns_task_weights, **first)
-    how: dict[str, Any] = {"mesh": run.mesh, "masks": run.masks, "tuning": tuning}
+    initial = functools.partial(init_state, model, optimizer, seed=seed, measured=measured, **beside)
+    how: dict[str, Any] = {"mesh": run.mesh, "masks": run.masks, "tuning": beside["tuning"]}
     return dataclasses.replace(
         run,
         initial=initial,

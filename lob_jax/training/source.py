@@ -5,7 +5,6 @@ thresholds of regimes. Instruments are matched by symbol, whatever their number 
 """
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from lob_jax.errors import InputError
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import stack_layers, unstack_layers
 from lob_jax.training.run.identity import model_identity
-from lob_jax.training.step.paths import by_path, require_matches
+from lob_jax.training.step.paths import by_path, require_matches, shapes_of
 from lob_jax.training.step.state import abstract_params
 
 INSTRUMENTS = "embeddings/instrument/table"
@@ -39,15 +38,10 @@ class Start:
 
 
 def in_layout_of(params: Any, theirs: ModelConfig, ours: ModelConfig) -> Any:
-    """Return parameters with their layers stacked, or in a loop, as another model of as many layers has them."""
-    if theirs.scan_layers == ours.scan_layers or theirs.n_layers != ours.n_layers:
+    """Return parameters with their layers stacked, or in a loop, as another model has its own, of any number."""
+    if theirs.scan_layers == ours.scan_layers:
         return params
-    return stack_layers(params, ours) if ours.scan_layers else unstack_layers(params, theirs)
-
-
-def shapes_of(params: Any) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each parameter by its path."""
-    return {name: tuple(leaf.shape) for name, leaf in by_path(params).items()}
+    return stack_layers(params, theirs) if ours.scan_layers else unstack_layers(params, theirs)
 
 
 def differences(theirs: Mapping[str, tuple[int, ...]], ours: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
@@ -118,16 +112,6 @@ def rows_of_symbols(table_RD: np.ndarray, symbols: Sequence[str], known: Sequenc
         if symbol in known:
             found[row] = table_RD[known.index(symbol)]
     return found
-
-
-def sha256_of(params: Any) -> str:
-    """Return the SHA-256 of parameters: of each, by path, its name, shape, dtype and bytes."""
-    digest = hashlib.sha256()
-    for name, leaf in sorted(by_path(params).items()):
-        array = np.ascontiguousarray(leaf)
-        digest.update(f"{name} {array.shape} {array.dtype}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
 
 
 def changed_settings(theirs: ModelConfig, ours: ModelConfig) -> dict[str, list[Any]]:

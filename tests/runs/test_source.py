@@ -18,7 +18,7 @@ from lob_jax.stages import model as stage
 from lob_jax.stages.probe import find_lr
 from lob_jax.tokens.compact import CompactTokenizer
 from lob_jax.training.run.checkpoint import read_metas
-from lob_jax.training.source import sha256_of
+from lob_jax.training.run.weights import sha256_of
 from lob_jax.training.step.paths import by_path, matching
 from tests.runs.conftest import SMALL
 from tests.tokens.test_compact import BINS

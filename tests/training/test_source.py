@@ -16,11 +16,9 @@ from lob_jax.training.source import (
     differences,
     in_layout_of,
     rows_of_symbols,
-    sha256_of,
-    shapes_of,
     taken_over,
 )
-from lob_jax.training.step.paths import by_path, nested
+from lob_jax.training.step.paths import by_path, nested, shapes_of
 from lob_jax.training.step.state import Measured, abstract_params
 
 
@@ -68,6 +66,16 @@ def test_layers_are_stacked_as_the_new_run_has_them(model_config):
     assert jax.tree.all(jax.tree.map(np.array_equal, again, numbered(loop)))
 
 
+@pytest.mark.parametrize("stacked", [False, True])
+def test_layers_of_a_model_with_more_are_stacked_as_the_new_run_has_them(model_config, stacked):
+    theirs, ours = model_config(n_layers=3, scan_layers=not stacked), model_config(n_layers=2, scan_layers=stacked)
+    found = allowed_differences(theirs, ours, allow=("blocks*",))
+    taken = taken_over(in_layout_of(numbered(theirs), theirs, ours), found, symbols=[], known=[], instruments=0)
+    wanted = shapes_of(abstract_params(ours))
+    assert shapes_of(nested(taken)) == {name: shape for name, shape in wanted.items() if name not in found}
+    assert any(name.startswith("blocks_1/") for name in taken) != stacked
+
+
 def test_instruments_keep_their_rows_wherever_their_symbols_are():
     table = np.arange(6, dtype=np.float32).reshape(3, 2)
     found = rows_of_symbols(table, ["AAPL", "GOOG", "MSFT"], ["GOOG", "INTC", "MSFT"], rows=4)
@@ -101,13 +109,6 @@ def test_a_state_has_what_was_taken_and_is_random_elsewhere(model_config, train_
             assert np.array_equal(leaf, expected[name]), name
     assert jax.tree.all(jax.tree.map(np.array_equal, state.params, state.average))
     assert state.params["blocks_0"]["ffn"]["widen"]["kernel"].sharding.spec == PartitionSpec("fsdp", None)
-
-
-def test_a_digest_is_that_of_numbers_and_names(model_config):
-    params = {"a": np.ones(3, np.float32), "b": np.zeros(2, np.float32)}
-    assert sha256_of(params) == sha256_of(dict(reversed(params.items())))
-    others = ({**params, "a": np.array([1, 1, 2], np.float32)}, {"a": params["a"], "c": params["b"]})
-    assert len({sha256_of(one) for one in (params, *others)}) == 3
 
 
 def test_settings_that_change_what_a_model_computes_are_told(model_config):

@@ -15,6 +15,7 @@ from lob_jax.models.accounting import keys_a_query, parameter_count
 from lob_jax.models.attention.backends import HALVES, chosen_backend, surroundings
 from lob_jax.models.config import ModelConfig
 from lob_jax.training.config import TrainConfig
+from lob_jax.training.step.contrastive import VIEWS
 from lob_jax.training.step.layout import window_groups
 
 GIB = 2**30
@@ -129,7 +130,7 @@ def passes(config: ModelConfig, train: TrainConfig) -> int:
 
     They are that of the clean tokens, and those of adversarial ones and of two augmented views, see `TrainConfig`.
     """
-    views = 2 * (config.heads.contrastive_size > 0 and train.contrastive_views == "augmented")
+    views = VIEWS * (config.heads.contrastive_size > 0 and train.contrastive_views == "augmented")
     return 1 + (train.adversarial != "none") + views
 
 

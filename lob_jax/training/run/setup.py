@@ -25,7 +25,7 @@ from lob_jax.training.step.optimizer import make_optimizer, make_schedule
 from lob_jax.training.step.paths import by_path
 from lob_jax.training.step.shift import Batch, join, pad, split
 from lob_jax.training.step.sparsity import Sparsity, make_sparsity
-from lob_jax.training.step.state import NOTHING_MEASURED, Measured, TrainState, abstract_params, init_state
+from lob_jax.training.step.state import NOTHING_MEASURED, Measured, TrainState, init_state, kept_beside
 from lob_jax.training.step.step import (
     Metrics,
     eval_step,
@@ -35,7 +35,7 @@ from lob_jax.training.step.step import (
     pmap_train_step,
     train_step,
 )
-from lob_jax.training.step.tuning import EVERYTHING, Tuning, make_tuning
+from lob_jax.training.step.tuning import EVERYTHING, Tuning
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -126,11 +126,8 @@ def prepare_run(
     pinned = mesh.size > 1 and config.parallel == "jit"
     transformer = LOBTransformer(model, pin_stream(mesh)) if pinned else LOBTransformer(model)
     optimizer = make_optimizer(config, total_steps, layers=model.n_layers)
-    tuning = make_tuning(config, abstract_params(model))
-
-    schedule, averaged = make_schedule(config, total_steps), config.ema_decay is not None
-    first: dict[str, Any] = {"seed": seed, "averaged": averaged, "measured": measured, "tuning": tuning}
-    initial = functools.partial(init_state, model, optimizer, learned_tasks=config.learns_task_weights, **first)
+    beside, schedule = kept_beside(config, model), make_schedule(config, total_steps)
+    initial = functools.partial(init_state, model, optimizer, seed=seed, measured=measured, **beside)
     evaluation = functools.partial(eval_step, model=transformer, objective=config.objective_of_loss, masks=masks)
     if config.parallel == "pmap":
         evaluate = pmap_eval_step(evaluation, mesh=mesh)
@@ -153,7 +150,7 @@ def prepare_run(
             mesh=mesh,
             masks=masks,
             sparsity=make_sparsity(config, total_steps),
-            tuning=tuning,
+            tuning=beside["tuning"],
         ),
         eval_step=evaluate,
         validation=[_own_windows(batch) for batch in cut],

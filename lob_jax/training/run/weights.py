@@ -1,5 +1,6 @@
 """Save and load parameters as a safetensors file: names, shapes, numbers and plain text, no executable content."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -12,7 +13,7 @@ from safetensors.numpy import save_file
 
 from lob_jax.errors import InputError
 from lob_jax.later_keys import VERSION, version
-from lob_jax.training.step.paths import nested
+from lob_jax.training.step.paths import by_path, nested
 
 ABOUT = "lob_jax"  # key of the file's metadata
 
@@ -53,5 +54,16 @@ def load_weights(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def flat(params: Any) -> dict[str, np.ndarray]:
     """Return the arrays of a nested dict by path, on the host and contiguous, as safetensors requires."""
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    return {"/".join(entry.key for entry in path): np.ascontiguousarray(jax.device_get(leaf)) for path, leaf in leaves}
+    return {name: np.ascontiguousarray(jax.device_get(leaf)) for name, leaf in by_path(params).items()}
+
+
+def sha256_of(params: Any) -> str:
+    """Return the SHA-256 of parameters, nested or by path: of the path, dtype, shape and bytes of each.
+
+    A file's own would not do: safetensors writes the same parameters in files that differ.
+    """
+    digest = hashlib.sha256()
+    for name, array in sorted(flat(params).items()):
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -164,7 +164,13 @@ def _where(mirror_B: jax.Array, mirrored_BT: jax.Array, array_BT: jax.Array) -> 
     return jnp.where(mirror_B.reshape(-1, *[1] * (array_BT.ndim - 1)), mirrored_BT, array_BT)
 
 
-def view_keys(key: jax.Array, example_B: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return independent keys per window, [B] each: for the tokens of a view, and for whether it is mirrored."""
+def view_keys(key: jax.Array, example_B: jax.Array, market_B: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return independent keys per window, [B] each: for the tokens of a view, and for whether it is mirrored.
+
+    Args:
+      key: random key of the view.
+      example_B: the numbers of the windows.
+      market_B: the same number for windows that are mirrored together.
+    """
     masking, mirroring = (jax.random.fold_in(key, number) for number in range(2))
-    return example_keys(masking, example_B), example_keys(mirroring, example_B)
+    return example_keys(masking, example_B), example_keys(mirroring, market_B)

@@ -149,7 +149,7 @@ def _vectors_of_views(
 
     def of_view(view: jax.Array) -> jax.Array:
         view_key = jax.random.fold_in(jax.random.fold_in(key, AUGMENTING), view)
-        masking_B, mirroring_B = view_keys(view_key, example_B)[0], view_keys(view_key, market_B)[1]
+        masking_B, mirroring_B = view_keys(view_key, example_B, market_B)
         mirror_B = jax.vmap(jax.random.bernoulli)(mirroring_B) if objective.view_mirror else None
         share = objective.view_mask_share
         seen = augmented(tokens_BT, read, masking_B, may_mask_BT=scored_BT > 0, mask_share=share, mirror_B=mirror_B)

@@ -18,6 +18,11 @@ def by_path(tree: Any) -> dict[str, Any]:
     return {"/".join(entry.key for entry in path): leaf for path, leaf in leaves}
 
 
+def shapes_of(params: Any) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each parameter by its path."""
+    return {name: tuple(leaf.shape) for name, leaf in by_path(params).items()}
+
+
 def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
     """Return leaves by path as the nested dicts of them; the inverse of `by_path`."""
     tree: dict[str, Any] = {}

@@ -13,10 +13,11 @@ import optax
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.embeddings import with_moments
 from lob_jax.models.transformer import initial_parameters
+from lob_jax.training.config import TrainConfig
 from lob_jax.training.step.loss_scale import LossScale, first_scale
 from lob_jax.training.step.paths import by_path, nested
 from lob_jax.training.step.tasks import model_part, with_tasks
-from lob_jax.training.step.tuning import EVERYTHING, Tuning
+from lob_jax.training.step.tuning import EVERYTHING, Tuning, make_tuning
 
 INITIAL = 2**32 - 1  # folded into the key for the initial parameters; no step has this number
 
@@ -66,6 +67,19 @@ class TrainState:
     def judged(self) -> Any:
         """Return the parameters to validate, of the model alone: the average if there is one."""
         return model_part(self.params if self.average is None else self.average)
+
+
+def kept_beside(config: TrainConfig, model: ModelConfig) -> dict[str, Any]:
+    """Return what settings say of a state: the arguments averaged, learned_tasks and tuning of `init_state`.
+
+    Raises:
+      InputError: as in `make_tuning`.
+    """
+    return {
+        "averaged": config.ema_decay is not None,
+        "learned_tasks": config.task_weights == "learned",
+        "tuning": make_tuning(config, abstract_params(model)),
+    }
 
 
 def init_state(

@@ -17,7 +17,7 @@ from lob_jax.errors import InputError
 from lob_jax.training.config import TrainConfig
 from lob_jax.training.step.lora import A, B, Lora, addition, first_adapter, matrix_shape
 from lob_jax.training.step.optimizer import matrix_axes
-from lob_jax.training.step.paths import by_path, nested, require_matches
+from lob_jax.training.step.paths import by_path, nested, require_matches, shapes_of
 
 ADAPTERS = 2**32 - 2  # folded into the key for the first adapters; no step has this number
 
@@ -61,8 +61,6 @@ class Tuning:
           optimizer: the optimiser.
           key: random key of the run.
         """
-        if self == EVERYTHING:
-            return optimizer.init(params)
         if self.lora is None:
             return optimizer.init(self.trained(params, None))
         matrices, key = by_path(params), jax.random.fold_in(key, ADAPTERS)
@@ -77,8 +75,6 @@ class Tuning:
 
     def trained(self, params: Any, opt_state: Any) -> Any:
         """Return what is differentiated and updated: parameters, and adapters at the paths of their matrices."""
-        if self == EVERYTHING:
-            return params
         free = {name: leaf for name, leaf in by_path(params).items() if name not in self.fixed | self.targets}
         return nested(free if self.lora is None else {**free, **by_path(opt_state.adapters)})
 
@@ -90,8 +86,6 @@ class Tuning:
           params: the complete parameters of the step before, of which the fixed ones are read.
           opt_state: the optimiser's state, of which the base of additions is read.
         """
-        if self == EVERYTHING:
-            return trained
         before, now = by_path(params), by_path(trained)
         found = {name: before[name] if name in self.fixed else now.get(name) for name in before}
         if self.lora is not None:
@@ -113,8 +107,6 @@ class Tuning:
 
     def unless_fixed(self, new: Any, old: Any) -> Any:
         """Return new complete parameters with the fixed ones as they were; averages of equal numbers may be rounded."""
-        if self == EVERYTHING:
-            return new
         before = by_path(old)
         return nested({name: before[name] if name in self.fixed else leaf for name, leaf in by_path(new).items()})
 
@@ -132,7 +124,7 @@ def make_tuning(config: TrainConfig, params: Any) -> Tuning:
     Raises:
       InputError: a pattern matches no parameter, nothing is left to train, or the rank is above that of a matrix.
     """
-    shapes = {name: tuple(leaf.shape) for name, leaf in by_path(params).items()}
+    shapes = shapes_of(params)
     if config.lora_rank:
         return _lora_of(config, shapes)
     fixed = require_matches(config.frozen, shapes, where="config.train.frozen")
@@ -167,7 +159,7 @@ def _lora_of(config: TrainConfig, shapes: dict[str, tuple[int, ...]]) -> Tuning:
 
 def trained_count(tuning: Tuning, params: Any) -> int:
     """Return how many numbers are trained, of parameters or their shapes."""
-    shapes = {name: tuple(leaf.shape) for name, leaf in by_path(params).items()}
+    shapes = shapes_of(params)
     count = sum(math.prod(shape) for name, shape in shapes.items() if name not in tuning.fixed | tuning.targets)
     if tuning.lora is not None:
         for many, inputs, outputs in (matrix_shape(name, shapes[name]) for name in tuning.targets):

@@ -7,7 +7,7 @@ import pytest
 
 from lob_jax.errors import InputError
 from lob_jax.models.transformer import initial_parameters
-from lob_jax.training.run.weights import flat, load_weights, save_weights
+from lob_jax.training.run.weights import flat, load_weights, save_weights, sha256_of
 
 
 @pytest.fixture
@@ -35,6 +35,17 @@ def test_the_file_is_a_header_in_json_and_plain_numbers(params, tmp_path):
     first, last = header["head/bias"]["data_offsets"]
     stored = np.frombuffer(content[8 + length + first : 8 + length + last], np.float32)
     assert np.array_equal(stored, params["head"]["bias"])
+
+
+def test_a_digest_is_that_of_numbers_and_names():
+    params = {"a": np.ones(3, np.float32), "b": np.zeros(2, np.float32)}
+    assert sha256_of(params) == sha256_of(dict(reversed(params.items())))
+    others = ({**params, "a": np.array([1, 1, 2], np.float32)}, {"a": params["a"], "c": params["b"]})
+    assert len({sha256_of(one) for one in (params, *others)}) == 3
+
+
+def test_a_digest_is_the_same_for_nested_parameters_and_for_those_by_path(params):
+    assert sha256_of(params) == sha256_of(flat(params))
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04pickle", None])

@@ -171,7 +171,7 @@ def test_a_view_masks_a_share_of_what_it_may_and_mirrors_what_it_is_told_to():
     tokens_BT = jnp.asarray(1_000 * random.integers(1, 7, (40, 200)) + random.integers(0, 400, (40, 200)), jnp.int32)
     book_BTF = jnp.asarray(random.normal(size=(40, 200, 12)), jnp.float32)
     may_BT, mirror_B = jnp.asarray(random.random((40, 200)) < 0.5), jnp.arange(40) % 2 == 0
-    masking_B, mirroring_B = view_keys(jax.random.key(0), jnp.arange(40))
+    masking_B, mirroring_B = view_keys(jax.random.key(0), jnp.arange(40), jnp.arange(40))
     how = {"may_mask_BT": may_BT, "mask_share": 0.3}
     shown_BT, same = augmented(tokens_BT, {"book": book_BTF}, masking_B, **how)
     masked_BT = shown_BT == MASK

@@ -9,10 +9,7 @@ from lob_jax.tokens.vocabulary import CLASS_SIZE, IS_HEAD_V, MASK
 from lob_jax.training.step.objective import Objective, TokenObjective
 from lob_jax.training.step.shift import Batch, Task, shift
 
-MASKED_SHARE, RANDOM_SHARE = (
-    0.8,
-    0.1,
-)  # of the hidden tokens: replaced by MASK, by a random token; others stay
+MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1  # of the hidden tokens: replaced by MASK, by a random token; others stay
 IGNORED = -100  # label of a token that is not hidden
 EVALUATION_SEED = 0  # used without a dropout key, so that every validation hides the same tokens
 HIDING = 1  # folded into the key, so that hiding and dropout are independent
