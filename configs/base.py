@@ -38,6 +38,20 @@ def get_config() -> ml_collections.ConfigDict:
     data.mirror = False  # train on each window with bids and asks exchanged, too
     data.workers = 0  # processes that read records during training; 0 reads in the training process
 
+    # Windows of altered flow to train on, drawn anew for each place in the order of the data; see also data.mirror.
+    data.augment = augment = ml_collections.ConfigDict()
+    augment.warp = 0.0  # time warping: standard deviation of the log of the factor of gaps, such as 0.3; 0 for none
+    augment.warp_events = 50  # events over which the factor of gaps changes
+    augment.event_dropout = 0.0  # share of the events that are left out, with those that refer to their orders
+    augment.token_dropout = 0.0  # share of the tokens that the model reads as MASK; all of them stay targets
+    augment.manipulation = 0.0  # share of the windows into which a manipulation is spliced, whose events are no targets
+    augment.patterns = ("spoofing", "layering", "stuffing")  # kinds of manipulation, by commas
+    augment.synthetic = 0.0  # share of the windows that are replaced by windows of synthetic flow
+    augment.synthetic_run = ""  # folder of a run whose training records are that flow; empty to simulate it
+    augment.own_flow = 0.0  # share of the windows into which flow of the model at train.init is spliced, no targets
+    augment.own_events = 20  # events of that flow in a window, at most
+    augment.own_prompts = 512  # places of the training split at which the model continues the market, before step 1
+
     config.tokens = tokens = ml_collections.ConfigDict()
     tokens.kind = "exact"  # exact: about five tokens per event, lossless | compact: one token per event, binned
     tokens.time_digits = config_dict.placeholder(int)  # digits kept of the time between events: 2, 5, 8; None for all
@@ -115,6 +129,7 @@ def get_config() -> ml_collections.ConfigDict:
     train.adversarial_eps = 0.1  # norm of the perturbation, as a share of that of the window's token embeddings
     train.adversarial_steps = 3  # steps of pgd
     train.adversarial_weight = 1.0  # loss weight of the perturbed tokens; the unperturbed ones have 1
+    train.mixup = 0.0  # alpha of Beta(alpha, alpha), by which two windows' embeddings and losses are mixed; 0 for none
     train.epochs = 100  # passes over the training windows
     train.steps = config_dict.placeholder(int)  # optimiser steps; None derives them from epochs
     train.max_hours = config_dict.placeholder(float)  # save and exit after so many hours; None for no limit

@@ -7,6 +7,7 @@ from typing import Any
 import ml_collections
 
 from lob_jax.config.search_space import Space, parse_space
+from lob_jax.data.windows.augment.settings import AugmentConfig
 from lob_jax.errors import InputError
 from lob_jax.export.config import PLAIN, PRECISIONS, ExportConfig
 from lob_jax.forecasting.config import ForecastConfig
@@ -31,6 +32,11 @@ def model_config(config: ml_collections.ConfigDict) -> ModelConfig:
         "n_regimes": config.data.volatility_regimes * config.data.spread_regimes,
     }
     return ModelConfig(**values)
+
+
+def augment_config(config: ml_collections.ConfigDict) -> AugmentConfig:
+    """Return the settings of the augmentations."""
+    return AugmentConfig(**config.data.augment)
 
 
 def train_config(config: ml_collections.ConfigDict) -> TrainConfig:

@@ -5,6 +5,7 @@ import shlex
 import ml_collections
 
 from lob_jax.config.sections import (
+    augment_config,
     export_config,
     fit_config,
     forecast_config,
@@ -30,7 +31,7 @@ from lob_jax.generation.user_orders import read_order
 from lob_jax.models.attention.kind import is_mask
 from lob_jax.settings import check_like, defaults
 from lob_jax.tokens.registry import tokenizer_class
-from lob_jax.tokens.tokenizer import Ability
+from lob_jax.tokens.tokenizer import Ability, require
 from lob_jax.training.step.objective import OBJECTIVES
 
 FORMATS, PRUNERS = ("lobster", "hftbacktest", "parquet"), ("median", "hyperband", "none")
@@ -159,6 +160,27 @@ def _check_records(config: ml_collections.ConfigDict) -> None:
         _require(
             False, "data.runner_options", expected="options as on a command line", was=error, remedy="close the quotes"
         )
+
+
+def _check_augment(config: ml_collections.ConfigDict) -> None:
+    augment, tokenizer = augment_config(config), tokenizer_class(config.tokens.kind, where="config.tokens.kind")
+    if not augment.alters_events:
+        return
+    require(tokenizer, Ability.EVENTS, what="an augmentation of events", where="config.data.augment")
+    _require(
+        not config.model.attention.cross_asset,
+        "data.augment",
+        expected="no augmentation of events, since model.attention.cross_asset reads two instruments at the same times",
+        was=augment.settings()["augment"],
+        remedy="leave out one of the two",
+    )
+    _require(
+        augment.own_flow == 0 or bool(config.train.init),
+        "data.augment.own_flow",
+        expected="0, since no trained model is there to continue the market",
+        was=augment.own_flow,
+        remedy="pass --config.train.init= with the folder of a trained run",
+    )
 
 
 def _require_count(
@@ -442,6 +464,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
     _check_seed(config)
     _check_data(config)
     _check_records(config)
+    _check_augment(config)
     _check_run(config)
     _check_results(config)
     _check_searches(config)

@@ -19,8 +19,11 @@ from lob_jax.data.records.builder import OnDay, open_records
 from lob_jax.data.records.escapes import training_escapes
 from lob_jax.data.records.manifest import load_manifest
 from lob_jax.data.records.records import evenly_spaced
+from lob_jax.data.windows.augment.mirror import MirroredWindows
+from lob_jax.data.windows.augment.windows import AlteredWindows
+from lob_jax.data.windows.dataset import TokenBookDataset
 from lob_jax.data.windows.known import MAKERS, SETS, Beside
-from lob_jax.data.windows.mirror import MirroredWindows
+from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.data.windows.pipeline import Windows, batches, first_position
 from lob_jax.errors import InputError
 from lob_jax.evaluation.evaluate import open_windows, without_places
@@ -195,14 +198,30 @@ def regime_bins(config: ml_collections.ConfigDict) -> dict[str, int]:
 
 def window_settings(config: ml_collections.ConfigDict) -> dict[str, Any]:
     """Return the settings of the data section that decide what is in the windows of given records, by key."""
-    return {**regime_bins(config), **({"mirror": True} if config.data.mirror else {})}
+    augment = sections.augment_config(config).settings()
+    return {**regime_bins(config), **({"mirror": True} if config.data.mirror else {}), **augment}
 
 
 def windows_of(config: ml_collections.ConfigDict, workdir: pathlib.Path, split: str, beside: Beside) -> Windows:
     """Open the windows of a split: training windows, or for the other splits windows that score every token once."""
     source = open_records(workdir / "records", split)
     windows = open_windows(sections.model_config(config), source, evaluation=split != "train", beside=beside)
-    return MirroredWindows(windows) if split == "train" and config.data.mirror else windows
+    return windows if split != "train" else augmented(config, windows, beside)
+
+
+def augmented(config: ml_collections.ConfigDict, windows: TokenBookDataset | PairedDataset, beside: Beside) -> Windows:
+    """Return training windows with the augmentations of a configuration.
+
+    Raises:
+      InputError: the tokens do not give the events of a record back, which some augmentations need.
+    """
+    how, found = sections.augment_config(config), windows
+    alterations = how.alterations()
+    if alterations:
+        assert isinstance(windows, TokenBookDataset) and beside.tokenizer is not None
+        sizes = {"tokenizer": beside.tokenizer, "book_levels": config.data.book_levels}
+        found = AlteredWindows(windows, alterations, **sizes)
+    return MirroredWindows(found) if config.data.mirror else found
 
 
 def moments(config: ml_collections.ConfigDict, workdir: pathlib.Path, beside: Beside) -> dict[str, np.ndarray]:

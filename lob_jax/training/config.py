@@ -48,6 +48,7 @@ class TrainConfig:
       adversarial_eps: radius of the perturbation, as a fraction of the norm of a window's token embeddings.
       adversarial_steps: steps of "pgd".
       adversarial_weight: weight of the adversarial loss; the loss of the unperturbed tokens has 1.
+      mixup: alpha of the Beta distribution of the shares by which two windows are mixed; 0 for none.
       epochs: passes over the training windows.
       steps: optimiser steps; None to derive them from epochs.
       max_hours: time after which the run is saved and ends, and can be resumed; None for no limit.
@@ -107,6 +108,7 @@ class TrainConfig:
     adversarial_eps: float
     adversarial_steps: int
     adversarial_weight: float
+    mixup: float
     epochs: int
     steps: int | None
     max_hours: float | None
@@ -150,7 +152,7 @@ class TrainConfig:
             self._require(name, getattr(self, name) is None or getattr(self, name) >= 1, "1 or more, or None")
         for name in ("learning_rate", "clip", "contrastive_temperature", "adversarial_eps", "lora_alpha"):
             self._require(name, getattr(self, name) > 0, "a number above 0")
-        for name in ("warmup_steps", "weight_decay", "sample_events", "lora_rank", *WEIGHTS):
+        for name in ("warmup_steps", "weight_decay", "sample_events", "lora_rank", "mixup", *WEIGHTS):
             self._require(name, getattr(self, name) >= 0, "a number, 0 or more")
         for name in ("beta1", "beta2", "sparsity", "view_mask_share"):
             self._require(name, 0 <= getattr(self, name) < 1, "a number in [0, 1)")

@@ -119,9 +119,10 @@ class TokenBookDataset:
             outlines = [outline(source[index]) for index in range(len(source))]
         self.beside = beside
         lay_out = evaluation_spans if evaluation else training_spans
-        own = context - beside.prefix
         self.spans = [
-            Span(record, *span) for record, about in enumerate(outlines) for span in lay_out(about, context=own)
+            Span(record, *span)
+            for record, about in enumerate(outlines)
+            for span in lay_out(about, context=self.own_context)
         ]
         self._cache = RecordCache(cache_bytes)
 
@@ -134,10 +135,17 @@ class TokenBookDataset:
 
     def cut(self, span: Span) -> Window:
         """Return the window of a span."""
-        record = self.prepared(span.record)
-        if self.beside.prefix:
-            return with_prefix(cut_window(record, span, context=self.context - 1), record, span)
-        return cut_window(record, span, context=self.context)
+        return self.cut_from(self.prepared(span.record), span)
+
+    def cut_from(self, record: PreparedRecord, span: Span) -> Window:
+        """Return the window of a span of a given record."""
+        window = cut_window(record, span, context=self.own_context)
+        return with_prefix(window, record, span) if self.beside.prefix else window
+
+    @property
+    def own_context(self) -> int:
+        """Return how many tokens of its record a window has behind the first, without those of a prefix."""
+        return self.context - self.beside.prefix
 
     def blank(self) -> Window:
         """Return a window of padding without targets, in the shape of the others."""
@@ -159,10 +167,14 @@ class TokenBookDataset:
         prepared = self._cache.get(record)
         if prepared is None:
             source = self.source[record]
-            prepared = prepare_record(source, time_buckets=self.time_buckets, beside=self.beside)
-            prepared = dataclasses.replace(prepared, sets=sets_along(source, self.beside))
+            prepared = self.prepare(source)
             self._cache.put(record, prepared)
         return prepared
+
+    def prepare(self, record: Record) -> PreparedRecord:
+        """Return any record in the form that windows are cut from."""
+        prepared = prepare_record(record, time_buckets=self.time_buckets, beside=self.beside)
+        return dataclasses.replace(prepared, sets=sets_along(record, self.beside))
 
     def sets(self, record: int) -> TokenSets:
         """Return the sets in the places of a record's tokens, which windows have; from the cache if possible."""

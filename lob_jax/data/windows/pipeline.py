@@ -6,13 +6,15 @@ import grain
 import numpy as np
 from absl import flags
 
+from lob_jax.data.windows.augment.drawing import Drawable, drawn
+from lob_jax.data.windows.augment.mirror import MirroredWindows
+from lob_jax.data.windows.augment.windows import AlteredWindows
 from lob_jax.data.windows.dataset import TokenBookDataset, Window
-from lob_jax.data.windows.mirror import MirroredWindows
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.errors import InputError
 from lob_jax.signals import leave_to_parent
 
-Windows = TokenBookDataset | PairedDataset | MirroredWindows
+Windows = TokenBookDataset | PairedDataset | AlteredWindows | MirroredWindows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +45,17 @@ class NumberedWindows:
         return {**self.dataset.blank(), "example": np.array(-1, np.int32)}
 
 
+class DrawnWindows(grain.transforms.RandomMap):
+    """From the index of a training window to the window as it is drawn, with its index as `example` int32 ()."""
+
+    def __init__(self, dataset: Windows):
+        self.dataset = dataset
+
+    def random_map(self, element: int, rng: np.random.Generator) -> Window:
+        """Return a window."""
+        return {**drawn(self.dataset, element, rng), "example": np.array(element, np.int32)}
+
+
 def batches_an_epoch(dataset: Windows, *, batch_size: int, host_count: int = 1) -> int:
     """Return the batches per pass and host; evaluation pads the last one, training drops an incomplete one."""
     together = batch_size * host_count
@@ -71,8 +84,9 @@ def batches(
 
     The order depends only on the seed, the pass and `windows_a_pass`. Batch k of all hosts together has the windows of
     batch k of a single host with a batch size `host_count` times as large. Reading resumed from a position yields
-    exactly the next windows, for any batch size and number of hosts and workers. `example` is a window's index in the
-    dataset, -1 for the blank windows that pad the last batches of an evaluation.
+    exactly the next windows, for any batch size and number of hosts and workers; what is random in windows that are
+    drawn (see `augment.drawing`) depends on the seed and their places in this sequence alone. `example` is a window's
+    index in the dataset, -1 for the blank windows that pad the last batches of an evaluation.
 
     Args:
       dataset: the windows.
@@ -109,11 +123,14 @@ def batches(
     start = first if start is None else start
     numbered = NumberedWindows(dataset, length=max(first.windows_a_pass, len(dataset)))
     _check_position(start, most=len(numbered))
-    windows = grain.MapDataset.source(numbered).seed(seed)
+    draws = isinstance(dataset, Drawable)
+    windows = (grain.MapDataset.range(len(numbered)) if draws else grain.MapDataset.source(numbered)).seed(seed)
     if shuffle:
         windows = windows.shuffle()
     # Cut off the remainder after the shuffle, so that each epoch leaves out different windows.
     windows = windows[: start.windows_a_pass].repeat(epochs)
+    if draws:  # before the hosts' shares, so that what is random depends on a window's place in the order alone
+        windows = windows.random_map(DrawnWindows(dataset))
     left = max(0, len(windows) - start.windows_read)
     end = start.windows_read + left - left % (batch_size * host_count)
     windows = windows[start.windows_read + host_index : end : host_count].batch(batch_size, drop_remainder=True)

@@ -44,6 +44,9 @@ ROLES: dict[Role, tuple[str, ...]] = {
         *("data.synthetic_days", "data.synthetic_events", "data.record_events", "data.book_levels"),
         *("data.train_fraction", "data.validation_fraction", "data.embargo_events"),
         *("data.mirror", "data.volatility_regimes", "data.spread_regimes"),
+        *("data.augment.warp", "data.augment.warp_events", "data.augment.event_dropout", "data.augment.token_dropout"),
+        *("data.augment.manipulation", "data.augment.patterns", "data.augment.synthetic", "data.augment.synthetic_run"),
+        *("data.augment.own_flow", "data.augment.own_events", "data.augment.own_prompts"),
         *("tokens.kind", "tokens.time_digits", "tokens.references"),
     ),
     Role.MODEL: (
@@ -71,6 +74,7 @@ ROLES: dict[Role, tuple[str, ...]] = {
         *("train.sparsity", "train.sparsity_start", "train.sparsity_end", "train.sparsity_every"),
         *("train.contrastive_views", "train.view_mask_share", "train.view_mirror"),
         *("train.adversarial", "train.adversarial_eps", "train.adversarial_steps", "train.adversarial_weight"),
+        "train.mixup",
     ),
     Role.MEASURE: ("train.validation_windows", "train.mask_share", "train.mask_events"),
     Role.ROUNDING: (

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lob_jax.data.windows.reflection import mirrored
+from lob_jax.data.windows.augment.reflection import mirrored
 from lob_jax.models.inputs import Conditioning
 from lob_jax.models.layers import example_keys
 from lob_jax.tokens.vocabulary import MASK

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from lob_jax.data.windows.reflection import mirrored
+from lob_jax.data.windows.augment.reflection import mirrored
 from lob_jax.models.transformer import LOBTransformer, initial_parameters
 from lob_jax.tokens.vocabulary import MASK
 from lob_jax.training.step.contrastive import (

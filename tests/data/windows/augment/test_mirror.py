@@ -11,11 +11,11 @@ from lob_jax.data.labels.moves import Outlooks
 from lob_jax.data.labels.regimes import Regimes
 from lob_jax.data.records.records import make_records
 from lob_jax.data.records.split import Part
+from lob_jax.data.windows.augment.mirror import MirroredWindows
+from lob_jax.data.windows.augment.reflection import MIRRORS, mirrored
 from lob_jax.data.windows.dataset import TokenBookDataset
 from lob_jax.data.windows.known import MAKERS, SETS, Beside
-from lob_jax.data.windows.mirror import MirroredWindows
 from lob_jax.data.windows.pairs import PairedDataset
-from lob_jax.data.windows.reflection import MIRRORS, mirrored
 from lob_jax.models.inputs import BY_NAME
 from lob_jax.tokens.compact import CompactTokenizer
 from lob_jax.tokens.exact import ExactTokenizer
