@@ -57,6 +57,7 @@ def counts(D=768, L=12, H=64, T=1024) -> dict[str, int]:
         "next_tokens": BASE + 3 * (D * D + D) + 2 * D,
         "performer": BASE + L * head_norms,
         "regimes": BASE + 6 * D,
+        "token_dropout": BASE,
     }
 
 
@@ -80,6 +81,7 @@ EXACT = {
     "next_tokens": 96_125_968,
     "performer": 94_355_728,
     "regimes": 94_357_264,
+    "token_dropout": 94_352_656,
     "deeplob": 61_276,
     "linear": 63_612,
     "tft": 214_128,
@@ -144,6 +146,7 @@ def test_it_learns_in_twenty_steps_at_the_tiny_size(name, prepared):
             validation=data.validation,
             measured=data.measured,
             masks=data.masks,
+            also=data.also,
             seed=0,
             devices=jax.devices()[:1],
             before=None,

@@ -164,6 +164,13 @@ def _check_records(config: ml_collections.ConfigDict) -> None:
 
 def _check_augment(config: ml_collections.ConfigDict) -> None:
     augment, tokenizer = augment_config(config), tokenizer_class(config.tokens.kind, where="config.tokens.kind")
+    _require(
+        augment.token_dropout == 0 or OBJECTIVES[config.train.objective].causal,
+        "data.augment.token_dropout",
+        expected=f"0, since train.objective is {config.train.objective}, which hides tokens itself",
+        was=augment.token_dropout,
+        remedy="leave it out, and hide more tokens with --config.train.mask_share",
+    )
     if not augment.alters_events:
         return
     require(tokenizer, Ability.EVENTS, what="an augmentation of events", where="config.data.augment")

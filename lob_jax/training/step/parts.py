@@ -24,7 +24,7 @@ from lob_jax.training.step.adversarial import worst_addition
 from lob_jax.training.step.contrastive import VIEWS, augmented, contrastive_loss, last_scored, make_rows, view_keys
 from lob_jax.training.step.loss import Within, blockwise_cross_entropy, cross_entropy
 from lob_jax.training.step.objective import NEXT_TOKEN, OBJECTIVES, Objective
-from lob_jax.training.step.shift import Batch, Task, in_rows
+from lob_jax.training.step.shift import Batch, Task, in_rows, shown
 from lob_jax.training.step.tasks import Parts, weighted_sum
 
 # Folded into the key of a step, so that what is random in the parts is independent of dropout and of hidden tokens.
@@ -144,7 +144,7 @@ def _vectors_of_views(
     key = how["rngs"]["dropout"] if "rngs" in how else jax.random.key(EVALUATION_SEED)
     _, conditioning, _, weights_BT = task
     read = {name: given(conditioning, name) for name in fields_read(model.config, Role.BESIDE)}
-    tokens_BT, example_B, scored_BT = batch["tokens"][:, :-1], batch["example"], batch["scored"][:, :-1]
+    tokens_BT, example_B, scored_BT = shown(batch)[:, :-1], batch["example"], batch["scored"][:, :-1]
     market_B = example_B // 2 if model.config.attention.cross_asset else example_B  # peers are mirrored together
 
     def of_view(view: jax.Array) -> jax.Array:
