@@ -1,4 +1,4 @@
-"""Next tokens from flow of which a tenth is hidden: the model reads MASK there, and predicts every token all the same."""
+"""Next tokens from flow of which a tenth is hidden: the model reads MASK there, and predicts every token as before."""
 
 import ml_collections
 

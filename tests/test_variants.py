@@ -51,6 +51,7 @@ def counts(D=768, L=12, H=64, T=1024) -> dict[str, int]:
         "cross_asset": BASE + L * cross + 2 * D,
         "linformer": BASE + L * 2 * 64 * T,
         "masked": BASE,
+        "mixup": BASE,
         "modern": BASE - T * D + L * (swiglu + head_norms) + beside + output,
         "multi_scale": BASE,
         "multi_task": BASE + outlook + 20 * D + D + 2 * 20,  # and the projection of the book, with its moments
@@ -75,6 +76,7 @@ EXACT = {
     "cross_asset": 122_721_040,
     "linformer": 95_925_520,
     "masked": 94_352_656,
+    "mixup": 94_352_656,
     "modern": 95_436_069,
     "multi_scale": 94_352_656,
     "multi_task": 94_971_720,

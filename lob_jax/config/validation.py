@@ -356,12 +356,26 @@ def _check_objective(config: ml_collections.ConfigDict) -> None:
         remedy="leave out model.regime or model.heads.contrastive_size",
     )
     _require(
+        config.train.mixup == 0 or _mixes(config),
+        "train.mixup",
+        expected="0, unless the loss is that of the next tokens of one instrument alone",
+        was=config.train.mixup,
+        remedy="leave it out, or the masked objective, further heads, adversarial training and attention across assets",
+    )
+    _require(
         config.train.task_weights == "fixed" or len(model_config(config).heads.losses) > 1,
         "train.task_weights",
         expected="fixed: the loss of this model has one part",
         was=config.train.task_weights,
         remedy="leave it out, or add heads: configs/multi_task.py",
     )
+
+
+def _mixes(config: ml_collections.ConfigDict) -> bool:
+    """Return whether windows can be mixed: two windows have no common hidden tokens, no regime or move, and no peer."""
+    model, train = model_config(config), config.train
+    alone = len(model.heads.losses) == 1 and train.adversarial == "none"
+    return OBJECTIVES[train.objective].causal and alone and not model.attention.cross_asset
 
 
 def _check_searches(config: ml_collections.ConfigDict) -> None:
