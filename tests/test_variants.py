@@ -51,12 +51,14 @@ def counts(D=768, L=12, H=64, T=1024) -> dict[str, int]:
         "cross_asset": BASE + L * cross + 2 * D,
         "linformer": BASE + L * 2 * 64 * T,
         "masked": BASE,
+        "mixup": BASE,
         "modern": BASE - T * D + L * (swiglu + head_norms) + beside + output,
         "multi_scale": BASE,
         "multi_task": BASE + outlook + 20 * D + D + 2 * 20,  # and the projection of the book, with its moments
         "next_tokens": BASE + 3 * (D * D + D) + 2 * D,
         "performer": BASE + L * head_norms,
         "regimes": BASE + 6 * D,
+        "token_dropout": BASE,
     }
 
 
@@ -74,12 +76,14 @@ EXACT = {
     "cross_asset": 122_721_040,
     "linformer": 95_925_520,
     "masked": 94_352_656,
+    "mixup": 94_352_656,
     "modern": 95_436_069,
     "multi_scale": 94_352_656,
     "multi_task": 94_971_720,
     "next_tokens": 96_125_968,
     "performer": 94_355_728,
     "regimes": 94_357_264,
+    "token_dropout": 94_352_656,
     "deeplob": 61_276,
     "linear": 63_612,
     "tft": 214_128,
@@ -144,6 +148,7 @@ def test_it_learns_in_twenty_steps_at_the_tiny_size(name, prepared):
             validation=data.validation,
             measured=data.measured,
             masks=data.masks,
+            also=data.also,
             seed=0,
             devices=jax.devices()[:1],
             before=None,

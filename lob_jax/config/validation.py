@@ -164,6 +164,13 @@ def _check_records(config: ml_collections.ConfigDict) -> None:
 
 def _check_augment(config: ml_collections.ConfigDict) -> None:
     augment, tokenizer = augment_config(config), tokenizer_class(config.tokens.kind, where="config.tokens.kind")
+    _require(
+        augment.token_dropout == 0 or OBJECTIVES[config.train.objective].causal,
+        "data.augment.token_dropout",
+        expected=f"0, since train.objective is {config.train.objective}, which hides tokens itself",
+        was=augment.token_dropout,
+        remedy="leave it out, and hide more tokens with --config.train.mask_share",
+    )
     if not augment.alters_events:
         return
     require(tokenizer, Ability.EVENTS, what="an augmentation of events", where="config.data.augment")
@@ -349,12 +356,26 @@ def _check_objective(config: ml_collections.ConfigDict) -> None:
         remedy="leave out model.regime or model.heads.contrastive_size",
     )
     _require(
+        config.train.mixup == 0 or _mixes(config),
+        "train.mixup",
+        expected="0, unless the loss is that of the next tokens of one instrument alone",
+        was=config.train.mixup,
+        remedy="leave it out, or the masked objective, further heads, adversarial training and attention across assets",
+    )
+    _require(
         config.train.task_weights == "fixed" or len(model_config(config).heads.losses) > 1,
         "train.task_weights",
         expected="fixed: the loss of this model has one part",
         was=config.train.task_weights,
         remedy="leave it out, or add heads: configs/multi_task.py",
     )
+
+
+def _mixes(config: ml_collections.ConfigDict) -> bool:
+    """Return whether windows can be mixed: two windows have no common hidden tokens, no regime or move, and no peer."""
+    model, train = model_config(config), config.train
+    alone = len(model.heads.losses) == 1 and train.adversarial == "none"
+    return OBJECTIVES[train.objective].causal and alone and not model.attention.cross_asset
 
 
 def _check_searches(config: ml_collections.ConfigDict) -> None:

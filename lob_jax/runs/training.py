@@ -20,6 +20,7 @@ from lob_jax.data.records.escapes import training_escapes
 from lob_jax.data.records.manifest import load_manifest
 from lob_jax.data.records.records import evenly_spaced
 from lob_jax.data.windows.augment.mirror import MirroredWindows
+from lob_jax.data.windows.augment.token_dropout import SHOWN, DroppedTokens
 from lob_jax.data.windows.augment.windows import AlteredWindows
 from lob_jax.data.windows.dataset import TokenBookDataset
 from lob_jax.data.windows.known import MAKERS, SETS, Beside
@@ -152,6 +153,7 @@ def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path)
         vocabulary_hash=tokenizer.vocabulary.hash,
         measured=Measured(np.array(manifest["token_counts"]["train"], np.int64), moments(config, workdir, beside)),
         masks=None if mask == "none" else make_masks(tokenizer.grammar, training_escapes(manifest)),
+        also=(SHOWN,) if config.data.augment.token_dropout else (),
         fingerprint={
             "tokenizer": dataclasses.asdict(tokenizer.vocabulary),
             **window_settings(config),
@@ -221,7 +223,9 @@ def augmented(config: ml_collections.ConfigDict, windows: TokenBookDataset | Pai
         assert isinstance(windows, TokenBookDataset) and beside.tokenizer is not None
         sizes = {"tokenizer": beside.tokenizer, "book_levels": config.data.book_levels}
         found = AlteredWindows(windows, alterations, **sizes)
-    return MirroredWindows(found) if config.data.mirror else found
+    if config.data.mirror:
+        found = MirroredWindows(found)
+    return DroppedTokens(found, share=how.token_dropout) if how.token_dropout else found
 
 
 def moments(config: ml_collections.ConfigDict, workdir: pathlib.Path, beside: Beside) -> dict[str, np.ndarray]:
