@@ -72,8 +72,7 @@ def test_a_record_is_the_same_up_to_the_manipulation(folder):
 
 
 @pytest.mark.parametrize("mask", ["none", "book"])
-def test_without_a_manipulation_nothing_differs(folder, tiny, mask, monkeypatch):
-    """A pattern of two added events that nobody sees any more: everything before them has the same bits."""
+def test_events_before_a_manipulation_have_the_same_bits(folder, tiny, mask):
     config, params = tiny("rotary", mask=mask)
     source, tokenizer = open_records(folder, "test"), ExactTokenizer()
     masks = module.make_masks(tokenizer.grammar, module.training_escapes(module.load_manifest(folder)))

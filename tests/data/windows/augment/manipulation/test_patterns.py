@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lob_jax.configs.base import get_config
 
 from lob_jax.book.replay import replay, snapshots_at
 from lob_jax.data.windows.augment.altered import ADDED, altered
 from lob_jax.data.windows.augment.manipulation.draw import PATTERNS, Manipulation, Throughout
 from lob_jax.data.windows.augment.manipulation.stretch import Action, Stretch, spliced
+from lob_jax.data.windows.augment.settings import AugmentConfig
 from lob_jax.evaluation.paths.validity import check_events
 from lob_jax.events.halts import OPEN
 from lob_jax.events.schema import ASK, BID, Events, Kind
@@ -175,6 +177,13 @@ def test_a_share_of_the_windows_is_manipulated_by_any_of_the_patterns():
     assert 70 <= np.count_nonzero(found) <= 130
     assert np.count_nonzero(found > 6) >= 20 and np.count_nonzero((found > 0) & (found <= 6)) >= 20
     assert not len(Manipulation(0.0, ("layering",))(day, len(BOOK), np.random.default_rng(0)).events) > len(day.events)
+
+
+def test_a_configuration_alters_windows_by_its_patterns():
+    augment = dict(get_config().data.augment)
+    assert Manipulation not in map(type, AugmentConfig(**augment).alterations())
+    found = AugmentConfig(**{**augment, "manipulation": 0.25, "patterns": ("layering",)}).alterations()
+    assert Manipulation(0.25, ("layering",)) in found
 
 
 def test_a_stream_is_manipulated_once_in_each_part():
