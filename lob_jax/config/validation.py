@@ -17,6 +17,7 @@ from lob_jax.config.sections import (
     train_config,
 )
 from lob_jax.data.records.split import context_of, required_embargo
+from lob_jax.data.windows.augment.manipulation.draw import PATTERNS
 from lob_jax.errors import InputError
 from lob_jax.evaluation.fidelity.generators.baselines import NAMES as BASELINES
 from lob_jax.evaluation.fidelity.networks.choice import NAMES as NETWORKS
@@ -288,6 +289,7 @@ def _check_results(config: ml_collections.ConfigDict) -> None:
         section, key = name.split(".")
         _require_count(config, section, key)
     _require_count(config, "evaluate", "direction_events", least=0)
+    _check_manipulated(config)
     for name, value in {"overfit.target": config.overfit.target, "find_lr.lowest": config.find_lr.lowest}.items():
         _require(value > 0, name, expected="a number above 0", was=value, remedy="raise it")
     orders = config.evaluate.ngram_orders
@@ -298,6 +300,29 @@ def _check_results(config: ml_collections.ConfigDict) -> None:
         was=orders,
         remedy="1,2,3,4,5 are usual",
     )
+
+
+def _check_manipulated(config: ml_collections.ConfigDict) -> None:
+    """Check on which manipulated streams a model is tested: it has to predict the events of one instrument."""
+    patterns, model = config.evaluate.manipulated, config.model
+    _require_count(config, "evaluate", "manipulated_records")
+    _require(
+        set(patterns) <= set(PATTERNS),
+        "evaluate.manipulated",
+        expected=f"any of {', '.join(PATTERNS)}, by commas, or nothing",
+        was=patterns,
+        remedy="correct it",
+    )
+    if patterns:
+        tokenizer = tokenizer_class(config.tokens.kind, where="config.tokens.kind")
+        require(tokenizer, Ability.EVENTS, what="a test on manipulated flow", where="config.evaluate.manipulated")
+        _require(
+            model.causal and not model.attention.cross_asset,
+            "evaluate.manipulated",
+            expected="nothing, since this model does not predict the events of one instrument from those before",
+            was=patterns,
+            remedy="pass --config.evaluate.manipulated= to leave it out",
+        )
 
 
 def _check_objective(config: ml_collections.ConfigDict) -> None:
