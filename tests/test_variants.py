@@ -57,6 +57,7 @@ def counts(D=768, L=12, H=64, T=1024) -> dict[str, int]:
         "next_tokens": BASE + 3 * (D * D + D) + 2 * D,
         "performer": BASE + L * head_norms,
         "regimes": BASE + 6 * D,
+        "synthetic_events": BASE,
     }
 
 
@@ -80,6 +81,7 @@ EXACT = {
     "next_tokens": 96_125_968,
     "performer": 94_355_728,
     "regimes": 94_357_264,
+    "synthetic_events": 94_352_656,
     "deeplob": 61_276,
     "linear": 63_612,
     "tft": 214_128,

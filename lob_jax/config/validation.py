@@ -164,6 +164,13 @@ def _check_records(config: ml_collections.ConfigDict) -> None:
 
 def _check_augment(config: ml_collections.ConfigDict) -> None:
     augment, tokenizer = augment_config(config), tokenizer_class(config.tokens.kind, where="config.tokens.kind")
+    _require(
+        augment.synthetic == 0 or not config.model.attention.cross_asset,
+        "data.augment.synthetic",
+        expected="0, since model.attention.cross_asset reads two instruments that synthetic flow does not relate",
+        was=augment.synthetic,
+        remedy="leave out one of the two",
+    )
     if not augment.alters_events:
         return
     require(tokenizer, Ability.EVENTS, what="an augmentation of events", where="config.data.augment")
