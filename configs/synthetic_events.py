@@ -1,4 +1,4 @@
-"""Next tokens of windows of which some are of synthetic flow: simulated, or of the run at data.augment.synthetic_run."""
+"""Next tokens, also in windows of synthetic flow: simulated, or that of the run at data.augment.synthetic_run."""
 
 import ml_collections
 

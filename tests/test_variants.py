@@ -14,6 +14,7 @@ from lob_jax.config import sections, validation
 from lob_jax.forecasting.forecasters import make_forecaster
 from lob_jax.models.accounting import parameter_count
 from lob_jax.models.inputs import fields_read
+from lob_jax.runs.synthetic import prepare_synthetic
 from lob_jax.runs.training import open_training_data
 from lob_jax.stages.data import prepare
 from lob_jax.training.run.setup import compiled, initial_state, place_step, prepare_run
@@ -125,6 +126,7 @@ def prepared(tmp_path_factory):
         if key not in folders:
             folders[key] = tmp_path_factory.mktemp("run")
             prepare(config, folders[key])
+            prepare_synthetic(config, folders[key])
         return folders[key]
 
     return folder_of
