@@ -225,9 +225,9 @@ def generated_fixture(trained, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["lobster", "parquet"])
-def test_flow_that_a_model_has_generated_is_trained_on(generated, form, tmp_path):
-    """Of a run that tests where the new one still trains."""
+@pytest.mark.parametrize(("form", "faults"), [("lobster", {"out of view", "nothing at the price"}), ("parquet", set())])
+def test_flow_that_a_model_has_generated_is_trained_on(generated, form, faults, tmp_path):
+    """Of a run that tests where the new one still trains; LOBSTER's files show the best levels of the book only."""
     data = {"data.train_fraction": 0.9, "data.validation_fraction": 0.05, "train.steps": 2}
     config = config_of(**{key("synthetic_run"): str(generated(form))}, **data)
     folder = tmp_path / "run"
@@ -240,7 +240,7 @@ def test_flow_that_a_model_has_generated_is_trained_on(generated, form, tmp_path
     for index in range(len(source)):
         day = read_record(source[index], tokenizer_of(config, folder))
         known = {"start": day.start, "corrections": day.corrections, "tick": day.instrument.tick}
-        assert len(day.events) and not check_events(day.events, **known).faults
+        assert len(day.events) and set(check_events(day.events, **known).faults) <= faults
 
 
 @pytest.mark.slow
