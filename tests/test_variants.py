@@ -14,6 +14,7 @@ from lob_jax.config import sections, validation
 from lob_jax.forecasting.forecasters import make_forecaster
 from lob_jax.models.accounting import parameter_count
 from lob_jax.models.inputs import fields_read
+from lob_jax.runs.synthetic import prepare_synthetic
 from lob_jax.runs.training import open_training_data
 from lob_jax.stages.data import prepare
 from lob_jax.training.run.setup import compiled, initial_state, place_step, prepare_run
@@ -60,6 +61,7 @@ def counts(D=768, L=12, H=64, T=1024) -> dict[str, int]:
         "performer": BASE + L * head_norms,
         "regimes": BASE + 6 * D,
         "token_dropout": BASE,
+        "synthetic_events": BASE,
     }
 
 
@@ -86,6 +88,7 @@ EXACT = {
     "performer": 94_355_728,
     "regimes": 94_357_264,
     "token_dropout": 94_352_656,
+    "synthetic_events": 94_352_656,
     "deeplob": 61_276,
     "linear": 63_612,
     "tft": 214_128,
@@ -129,6 +132,7 @@ def prepared(tmp_path_factory):
         if key not in folders:
             folders[key] = tmp_path_factory.mktemp("run")
             prepare(config, folders[key])
+            prepare_synthetic(config, folders[key])
         return folders[key]
 
     return folder_of

@@ -172,6 +172,13 @@ def _check_augment(config: ml_collections.ConfigDict) -> None:
         was=augment.token_dropout,
         remedy="leave it out, and hide more tokens with --config.train.mask_share",
     )
+    _require(
+        augment.synthetic == 0 or not config.model.attention.cross_asset,
+        "data.augment.synthetic",
+        expected="0, since model.attention.cross_asset reads two instruments that synthetic flow does not relate",
+        was=augment.synthetic,
+        remedy="leave out one of the two",
+    )
     if not augment.alters_events:
         return
     require(tokenizer, Ability.EVENTS, what="an augmentation of events", where="config.data.augment")

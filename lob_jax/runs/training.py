@@ -20,6 +20,7 @@ from lob_jax.data.records.escapes import training_escapes
 from lob_jax.data.records.manifest import load_manifest
 from lob_jax.data.records.records import evenly_spaced
 from lob_jax.data.windows.augment.mirror import MirroredWindows
+from lob_jax.data.windows.augment.synthetic import MixedWindows
 from lob_jax.data.windows.augment.token_dropout import SHOWN, DroppedTokens
 from lob_jax.data.windows.augment.windows import AlteredWindows
 from lob_jax.data.windows.dataset import TokenBookDataset
@@ -33,6 +34,7 @@ from lob_jax.models.masking import make_masks
 from lob_jax.runs.records import prepare, tokenizer_of
 from lob_jax.runs.samples import Sampler
 from lob_jax.runs.source import check_source, start_of
+from lob_jax.runs.synthetic import open_synthetic, prepare_synthetic, synthetic_identity
 from lob_jax.runs.workdir import write_config
 from lob_jax.training.run.budget import plan_on
 from lob_jax.training.run.data import TrainingData
@@ -71,6 +73,7 @@ def train(
     refuse_what_cannot_fit(config)
     check_source(config, workdir)
     prepare(config, workdir, on_day=on_day)
+    prepare_synthetic(config, workdir)
     data = open_training_data(config, workdir)
     return fit(config, workdir, data, console=Console(quiet=True), on_validation=on_validation)
 
@@ -157,6 +160,7 @@ def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path)
         fingerprint={
             "tokenizer": dataclasses.asdict(tokenizer.vocabulary),
             **window_settings(config),
+            **synthetic_identity(config, workdir),
             # Not the format: records that are prepared again in another one have the same tokens and splits.
             **{name: value for name, value in manifest["fingerprint"].items() if name != "format"},
         },
@@ -208,24 +212,46 @@ def windows_of(config: ml_collections.ConfigDict, workdir: pathlib.Path, split: 
     """Open the windows of a split: training windows, or for the other splits windows that score every token once."""
     source = open_records(workdir / "records", split)
     windows = open_windows(sections.model_config(config), source, evaluation=split != "train", beside=beside)
-    return windows if split != "train" else augmented(config, windows, beside)
+    return windows if split != "train" else augmented(config, workdir, windows, beside)
 
 
-def augmented(config: ml_collections.ConfigDict, windows: TokenBookDataset | PairedDataset, beside: Beside) -> Windows:
+def augmented(
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    windows: TokenBookDataset | PairedDataset,
+    beside: Beside,
+) -> Windows:
     """Return training windows with the augmentations of a configuration.
 
     Raises:
-      InputError: the tokens do not give the events of a record back, which some augmentations need.
+      InputError: the tokens do not give the events of a record back, which some augmentations need; or there is no
+        synthetic flow that fits, see `open_synthetic`.
     """
-    how, found = sections.augment_config(config), windows
-    alterations = how.alterations()
-    if alterations:
-        assert isinstance(windows, TokenBookDataset) and beside.tokenizer is not None
-        sizes = {"tokenizer": beside.tokenizer, "book_levels": config.data.book_levels}
-        found = AlteredWindows(windows, alterations, **sizes)
+    found: Windows = windows
+    if isinstance(windows, TokenBookDataset):
+        found = altered = _altered(config, windows, beside)
+        share = config.data.augment.synthetic
+        if share:
+            source = open_synthetic(config, workdir)
+            synthetic = TokenBookDataset(
+                source, context=windows.context, time_buckets=windows.time_buckets, evaluation=False, beside=beside
+            )
+            found = MixedWindows(altered, _altered(config, synthetic, beside), share=share)
     if config.data.mirror:
         found = MirroredWindows(found)
-    return DroppedTokens(found, share=how.token_dropout) if how.token_dropout else found
+    hidden = config.data.augment.token_dropout
+    return DroppedTokens(found, share=hidden) if hidden else found
+
+
+def _altered(
+    config: ml_collections.ConfigDict, windows: TokenBookDataset, beside: Beside
+) -> TokenBookDataset | AlteredWindows:
+    """Return windows with the alterations of events that a configuration asks for."""
+    alterations = sections.augment_config(config).alterations()
+    if not alterations:
+        return windows
+    assert beside.tokenizer is not None
+    return AlteredWindows(windows, alterations, tokenizer=beside.tokenizer, book_levels=config.data.book_levels)
 
 
 def moments(config: ml_collections.ConfigDict, workdir: pathlib.Path, beside: Beside) -> dict[str, np.ndarray]:
