@@ -9,7 +9,7 @@ import json
 import os
 import pathlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -35,9 +35,11 @@ from lob_jax.runs.workdir import write_json
 
 RESULT = "result.json"
 MOST_PARAMETERS = 1_000_000
-MEASURING = ("evaluate.", "generate.", "score.")  # keys that decide what is measured, not what is trained
+TESTED, GENERATED = "tested", "generated"  # what is measured of a trained cell
+# By what is measured, the keys that decide it; the others decide what is trained.
+MEASURING = {TESTED: ("evaluate.direction_events",), GENERATED: ("generate.", "score.")}
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
-GENERATED = "model"  # the name of the generated flow
+MODEL = "model"  # the name of the generated flow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,30 +76,51 @@ class Cell:
 
 
 def finished(cell: Cell) -> dict[str, Any] | None:
-    """Return the result of a cell; None if it has none, or one of other measurements.
+    """Return the result of a cell; None if it has none, or one that lacks a measurement.
 
     Raises:
       InputError: the folder has the result of another training.
     """
+    result = _saved(cell)
+    return result if result is not None and set(_usable(result, cell)) == set(MEASURING) else None
+
+
+def _saved(cell: Cell) -> dict[str, Any] | None:
+    """Return the contents of result.json; see `finished`."""
     path = cell.folder / RESULT
     if not path.exists():
         return None
-    result, wanted = json.loads(path.read_text(encoding="utf-8")), _plain(cell.changes)
-    saved = result["changes"]
-    if trained_by(saved) != trained_by(wanted):
+    result = json.loads(path.read_text(encoding="utf-8"))
+    wanted, saved = trained_by(_plain(cell.changes)), trained_by(result["changes"])
+    if saved != wanted:
         raise InputError(
             "this folder has a result of other settings",
             where=path,
-            expected=trained_by(wanted),
-            was=trained_by(saved),
+            expected=wanted,
+            was=saved,
             remedy="use the options that it was made with, or another --folder",
         )
-    return result if saved == wanted else None
+    return result
+
+
+def _usable(result: Mapping[str, Any], cell: Cell) -> dict[str, Any]:
+    """Return the measurements of a result whose settings are those of the cell, by name."""
+    wanted = _plain(cell.changes)
+    return {
+        name: result["measured"][name]
+        for name, keys in MEASURING.items()
+        if name in result["measured"] and _chosen(result["changes"], keys) == _chosen(wanted, keys)
+    }
+
+
+def _chosen(changes: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    return {key: value for key, value in changes.items() if key.startswith(keys)}
 
 
 def trained_by(changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings among `changes` that decide what is trained."""
-    return {key: value for key, value in changes.items() if not key.startswith(MEASURING)}
+    measuring = tuple(key for keys in MEASURING.values() for key in keys)
+    return {key: value for key, value in changes.items() if not key.startswith(measuring)}
 
 
 def _plain(changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,10 +164,11 @@ def run_cell(cell: Cell, core: int | None = None, cache: pathlib.Path | None = N
     clock.lap("train")
     run = load_run(cell.folder)
     parameters = small_enough(run)
-    tested = tested_figures(run)
-    clock.lap("evaluate")
-    fidelity = closeness(run)
-    clock.lap("generate")
+    measured = _usable(before, cell) if (before := _saved(cell)) is not None else {}
+    for name, measure in MEASURES.items():
+        if name not in measured:
+            measured[name] = measure(run)
+            clock.lap(name)
     result = {
         "variant": cell.variant,
         "seed": cell.seed,
@@ -153,8 +177,8 @@ def run_cell(cell: Cell, core: int | None = None, cache: pathlib.Path | None = N
         "steps": summary.steps,
         "step": run.step,
         "validation_loss": run.validation_loss,
-        "figures": {**tested, **fidelity["figures"]},
-        "generated": fidelity,
+        "figures": {key: value for part in measured.values() for key, value in part["figures"].items()},
+        "measured": measured,
         "seconds": clock.seconds,
         **surroundings("cell", packages=PACKAGES, used="all used" if core is None else "one used"),
     }
@@ -192,11 +216,11 @@ def small_enough(run: Run) -> int:
     return count
 
 
-def tested_figures(run: Run) -> dict[str, float]:
+def tested(run: Run) -> dict[str, Any]:
     """Test a run on the whole test split, without the baselines of `--mode=evaluate`, which are the same for all cells.
 
     Returns:
-      bits and bits_without_gap_digits, per event; macro_f1 of the direction of the next move, over the first
+      "figures": bits and bits_without_gap_digits, per event; macro_f1 of the direction of the next move, over the first
       `evaluate.direction_events` events.
     """
     folder = run.workdir / "records"
@@ -209,7 +233,7 @@ def tested_figures(run: Run) -> dict[str, float]:
     found = {"bits": bits["bits_per_event"], "bits_without_gap_digits": bits["bits_per_event_without_gap_digits"]}
     events = run.config.evaluate.direction_events
     if not events:
-        return found
+        return {"figures": found}
     train_records = open_records(folder, "train")
     table = fit_state_table([record_moves(train_records[i], run.tokenizer) for i in range(len(train_records))])
     direction = evaluate_direction(
@@ -223,7 +247,7 @@ def tested_figures(run: Run) -> dict[str, float]:
         beside=run.beside,
         masks=make_masks(run.tokenizer.grammar, escape_FK),
     )
-    return {**found, "macro_f1": direction["model"]["macro_f1"]}
+    return {"figures": {**found, "macro_f1": direction["model"]["macro_f1"]}}
 
 
 def closeness(run: Run) -> dict[str, Any]:
@@ -237,8 +261,8 @@ def closeness(run: Run) -> dict[str, Any]:
     invalid = sum(sum(one.faults.values()) for one in check_continuations(paths))
     flows, score = flows_of(paths, levels=run.config.data.book_levels), run.config.score
     how = {"splits": score.splits, "resamples": score.resamples, "block": score.block, "seed": score.seed}
-    compared = compare(flows.real, {GENERATED: flows.generated}, **how)
-    summary, blocks = compared["summary"]["lob_bench"][GENERATED], compared["divergence"][GENERATED]
+    compared = compare(flows.real, {MODEL: flows.generated}, **how)
+    summary, blocks = compared["summary"]["lob_bench"][MODEL], compared["divergence"][MODEL]
     found = {"l1": summary["l1"]["ratio"], "w1": summary["w1"]["ratio"]}
     return {
         "figures": {name: value for name, value in found.items() if value is not None},
@@ -248,3 +272,6 @@ def closeness(run: Run) -> dict[str, Any]:
         "events": run.config.generate.events,
         "invalid_events": invalid,
     }
+
+
+MEASURES: Mapping[str, Callable[[Run], dict[str, Any]]] = {TESTED: tested, GENERATED: closeness}

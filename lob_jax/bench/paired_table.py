@@ -125,7 +125,7 @@ def notes(compared: Mapping[str, Any], outcomes: Outcomes, references: Mapping[s
         f"{sum(sum(one['seconds'].values()) for one in results) / 60:.0f} core minutes in all.",
         _setting(results),
     ]
-    invalid = sum(one["generated"]["invalid_events"] for one in results if one.get("generated"))
+    invalid = sum(one["measured"]["generated"]["invalid_events"] for one in results)
     lines.append(f"{invalid:,} of the generated events were invalid.")
     lines += [f"Failed: {variant}, seed {seed}: {why}" for (variant, seed), why in outcomes.failures.items()]
     return lines

@@ -57,17 +57,14 @@ VARIANTS: Mapping[str, Variant] = {
     "synthetic": Variant({f"{_AUGMENT}synthetic": 0.25}, about="windows of the simulator's flow"),
     "fgm": Variant({"train.adversarial": "fgm"}, about="adversarial, one step"),
     "multi_task": Variant(
-        {"model.heads.outlook_events": (10, 20, 50, 100)}, about="direction and volatility ahead, fixed weights"
-    ),
-    "multi_task_learned": Variant(
         {"model.heads.outlook_events": (10, 20, 50, 100), "train.task_weights": "learned"},
-        about="the same, weights by uncertainty",
+        about="direction and volatility ahead, weighted by uncertainty",
     ),
     "contrastive_regimes": Variant({"model.heads.contrastive_size": 64}, about="InfoNCE over regimes"),
     "contrastive_views": Variant(
         {"model.heads.contrastive_size": 64, "train.contrastive_views": "augmented"}, about="InfoNCE over two views"
     ),
-    "pgd": Variant({"train.adversarial": "pgd"}, about="adversarial, three steps"),
+    "pgd": Variant({"train.adversarial": "pgd", "train.adversarial_steps": 2}, about="adversarial, two steps"),
     # Heads for further tokens and a pointer exclude each other, so that these have a reference of their own.
     "no_pointer": Variant({"model.pointer": False}, None, "the reference of next_tokens"),
     "next_tokens": Variant(
