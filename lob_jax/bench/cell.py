@@ -19,7 +19,7 @@ from lob_jax.bench.surroundings import surroundings
 from lob_jax.data.records.builder import open_records
 from lob_jax.data.records.escapes import training_escapes
 from lob_jax.data.records.manifest import load_manifest
-from lob_jax.errors import InputError
+from lob_jax.errors import InputError, differing
 from lob_jax.evaluation.direction.moves import record_moves
 from lob_jax.evaluation.direction.state_table import fit_state_table
 from lob_jax.evaluation.evaluate import evaluate_direction, open_windows, score_split, with_places
@@ -93,11 +93,12 @@ def _saved(cell: Cell) -> dict[str, Any] | None:
     result = json.loads(path.read_text(encoding="utf-8"))
     wanted, saved = trained_by(_plain(cell.changes)), trained_by(result["changes"])
     if saved != wanted:
+        expected, was = differing(wanted, saved)
         raise InputError(
             "this folder has a result of other settings",
             where=path,
-            expected=wanted,
-            was=saved,
+            expected=expected,
+            was=was,
             remedy="use the options that it was made with, or another --folder",
         )
     return result

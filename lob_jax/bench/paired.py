@@ -43,7 +43,7 @@ class Difference:
     @property
     def detected(self) -> bool:
         """Whether the difference is one that can be told from noise; False is no verdict, not equality."""
-        return abs(self.mean) >= self.detectable  # False if that is NaN
+        return abs(self.mean) > self.detectable  # False if that is NaN
 
 
 def differences_by_seed(variant: Figures, reference: Figures) -> dict[int, float]:
