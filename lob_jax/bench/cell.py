@@ -54,6 +54,7 @@ class Cell:
       folder: folder of the run.
       records: folder of the prepared records that it is trained on.
       start: folder of the run that it starts from; None for random parameters.
+      measures: what is measured, of MEASURING.
     """
 
     variant: str
@@ -63,6 +64,7 @@ class Cell:
     folder: pathlib.Path
     records: pathlib.Path
     start: pathlib.Path | None = None
+    measures: tuple[str, ...] = (TESTED, GENERATED)
 
     @property
     def name(self) -> str:
@@ -82,7 +84,7 @@ def finished(cell: Cell) -> dict[str, Any] | None:
       InputError: the folder has the result of another training.
     """
     result = _saved(cell)
-    return result if result is not None and set(_usable(result, cell)) == set(MEASURING) else None
+    return result if result is not None and set(_usable(result, cell)) == set(cell.measures) else None
 
 
 def _saved(cell: Cell) -> dict[str, Any] | None:
@@ -109,8 +111,9 @@ def _usable(result: Mapping[str, Any], cell: Cell) -> dict[str, Any]:
     wanted = _plain(cell.changes)
     return {
         name: result["measured"][name]
-        for name, keys in MEASURING.items()
-        if name in result["measured"] and _chosen(result["changes"], keys) == _chosen(wanted, keys)
+        for name in cell.measures
+        if name in result["measured"]
+        and _chosen(result["changes"], MEASURING[name]) == _chosen(wanted, MEASURING[name])
     }
 
 
@@ -166,9 +169,9 @@ def run_cell(cell: Cell, core: int | None = None, cache: pathlib.Path | None = N
     run = load_run(cell.folder)
     parameters = small_enough(run)
     measured = _usable(before, cell) if (before := _saved(cell)) is not None else {}
-    for name, measure in MEASURES.items():
+    for name in cell.measures:
         if name not in measured:
-            measured[name] = measure(run)
+            measured[name] = MEASURES[name](run)
             clock.lap(name)
     result = {
         "variant": cell.variant,

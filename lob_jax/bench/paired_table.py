@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import math
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,9 @@ import numpy as np
 
 from lob_jax.bench.cells import Outcomes
 from lob_jax.bench.paired import LEVEL, Difference, compare_paired
+from lob_jax.bench.surroundings import surroundings
+from lob_jax.bench.variant import Variant
+from lob_jax.runs.workdir import write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +40,26 @@ COLUMNS = (
     Column("macro_f1_manipulated", "macro F1, manipulated", False, 4),
     Column("l1", "mean L1 over floor", True, 3),
 )
+
+
+def write_comparison(name: str, outcomes: Outcomes, variants: Mapping[str, Variant], folder: pathlib.Path) -> list[str]:
+    """Write the results of `lob_jax.bench.<name>` to a folder, and return them as lines of Markdown.
+
+    Args:
+      name: name of the benchmark.
+      outcomes: what became of the cells.
+      variants: the variants that were to run, in the order of the table.
+      folder: where <name>.md and <name>.json are written.
+    """
+    references = {one: variant.reference for one, variant in variants.items() if variant.reference is not None}
+    compared = comparison(outcomes, references)
+    lines = [*table(compared, outcomes, references, list(variants)), ""]
+    lines += [f"* {note}" for note in notes(compared, outcomes)]
+    lines += [f"* {one}: {variant.about}." for one, variant in variants.items()]
+    figures = {"benchmark": name, **to_json(compared, outcomes), **surroundings(name, used="one used by each run")}
+    write_json(folder / f"{name}.json", figures)
+    (folder / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return lines
 
 
 def comparison(outcomes: Outcomes, references: Mapping[str, str]) -> dict[str, Any]:
@@ -100,7 +124,7 @@ def _verdict(difference: Difference | None, column: Column) -> str:
     return f"**{shown}, {'better' if (difference.mean < 0) == column.less_is_better else 'worse'}**"
 
 
-def notes(compared: Mapping[str, Any], outcomes: Outcomes, references: Mapping[str, str]) -> list[str]:
+def notes(compared: Mapping[str, Any], outcomes: Outcomes) -> list[str]:
     """Return what a reader needs to judge the table: how it was computed, on what, when, and what is missing."""
     results = list(outcomes.results.values())
     if not results:
@@ -125,8 +149,10 @@ def notes(compared: Mapping[str, Any], outcomes: Outcomes, references: Mapping[s
         f"{sum(sum(one['seconds'].values()) for one in results) / 60:.0f} core minutes in all.",
         _setting(results),
     ]
-    invalid = sum(one["measured"]["generated"]["invalid_events"] for one in results)
-    lines.append(f"{invalid:,} of the generated events were invalid.")
+    generated = [one["measured"]["generated"] for one in results if "generated" in one["measured"]]
+    if generated:
+        events = sum(one["prompts"] * one["events"] for one in generated)
+        lines.append(f"{sum(one['invalid_events'] for one in generated):,} of {events:,} generated events are invalid.")
     lines += [f"Failed: {variant}, seed {seed}: {why}" for (variant, seed), why in outcomes.failures.items()]
     return lines
 

@@ -10,13 +10,13 @@ import argparse
 import pathlib
 from collections.abc import Sequence
 
-from lob_jax.bench.ablation.variants import BASE, COMMON, REFERENCES, VARIANTS, with_references
+from lob_jax.bench.ablation.variants import VARIANTS, with_references
 from lob_jax.bench.cell import Cell
-from lob_jax.bench.cells import Outcomes, run_cells
-from lob_jax.bench.paired_table import comparison, notes, table, to_json
-from lob_jax.bench.surroundings import surroundings, user_path
+from lob_jax.bench.cells import run_cells
+from lob_jax.bench.paired_table import write_comparison
+from lob_jax.bench.surroundings import user_path
+from lob_jax.bench.variant import BASE, COMMON
 from lob_jax.runs.records import prepare
-from lob_jax.runs.workdir import write_json
 
 NAME = "ablation"
 DATA = "data"  # folder of the records, beside those of the variants
@@ -52,18 +52,6 @@ def settings(chosen: argparse.Namespace) -> dict[str, object]:
     }
 
 
-def report(outcomes: Outcomes, names: Sequence[str], folder: pathlib.Path) -> list[str]:
-    """Write the results to a folder, and return them as lines of Markdown."""
-    compared = comparison(outcomes, REFERENCES)
-    lines = [*table(compared, outcomes, REFERENCES, names), ""]
-    lines += [f"* {note}" for note in notes(compared, outcomes, REFERENCES)]
-    lines += [f"* {name}: {VARIANTS[name].about}." for name in names]
-    figures = {"benchmark": NAME, **to_json(compared, outcomes), **surroundings(NAME, used="one used by each run")}
-    write_json(folder / f"{NAME}.json", figures)
-    (folder / f"{NAME}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return lines
-
-
 def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(prog=f"python -m lob_jax.bench.{NAME}", description=__doc__)
@@ -93,7 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     todo = cells(chosen)
     prepare(todo[0].config(), chosen.folder / DATA)
     outcomes = run_cells(todo, chosen.folder, jobs=chosen.jobs, say=lambda line: print(line, flush=True))
-    print("\n".join(report(outcomes, with_references(chosen.rows), chosen.folder)))
+    variants = {name: VARIANTS[name] for name in with_references(chosen.rows)}
+    print("\n".join(write_comparison(NAME, outcomes, variants, chosen.folder)))
 
 
 if __name__ == "__main__":
