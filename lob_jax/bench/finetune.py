@@ -9,6 +9,7 @@ and target together. The same command goes on after an interruption. It writes f
 
 import argparse
 import pathlib
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -87,15 +88,16 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return chosen
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run what has no result yet, write the comparison, and print it."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what has no result yet, write the comparison, and print it; return the exit status, 1 if a run failed."""
     chosen = parsed(arguments)
     todo = cells(chosen)
     for name in (SOURCE, REFERENCE):
         prepare(next(cell for cell in todo if cell.variant == name).config(), _data_of(name, chosen.folder))
     outcomes = run_cells(todo, chosen.folder, jobs=chosen.jobs, say=lambda line: print(line, flush=True))
     print("\n".join(write_comparison(NAME, outcomes, VARIANTS, chosen.folder)))
+    return 1 if outcomes.failures else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

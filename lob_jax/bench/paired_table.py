@@ -127,8 +127,9 @@ def _verdict(difference: Difference | None, column: Column) -> str:
 def notes(compared: Mapping[str, Any], outcomes: Outcomes) -> list[str]:
     """Return what a reader needs to judge the table: how it was computed, on what, when, and what is missing."""
     results = list(outcomes.results.values())
+    failed = [f"Failed: {variant}, seed {seed}: {why}" for (variant, seed), why in outcomes.failures.items()]
     if not results:
-        return []
+        return failed
     tested = sum(len(one["differences"]) for one in compared.values())
     lines = [
         f"Differences are paired by seed. The smallest detectable difference is the {(1 + LEVEL) / 2:.1%} quantile of "
@@ -153,8 +154,7 @@ def notes(compared: Mapping[str, Any], outcomes: Outcomes) -> list[str]:
     if generated:
         events = sum(one["prompts"] * one["events"] for one in generated)
         lines.append(f"{sum(one['invalid_events'] for one in generated):,} of {events:,} generated events are invalid.")
-    lines += [f"Failed: {variant}, seed {seed}: {why}" for (variant, seed), why in outcomes.failures.items()]
-    return lines
+    return [*lines, *failed]
 
 
 def _setting(results: Sequence[Mapping[str, Any]]) -> str:

@@ -8,6 +8,7 @@ goes on after an interruption: what has a result is not run again. It writes abl
 
 import argparse
 import pathlib
+import sys
 from collections.abc import Sequence
 
 from lob_jax.bench.ablation.variants import VARIANTS, with_references
@@ -75,15 +76,16 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return chosen
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run what has no result yet, write the comparison, and print it."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what has no result yet, write the comparison, and print it; return the exit status, 1 if a run failed."""
     chosen = parsed(arguments)
     todo = cells(chosen)
     prepare(todo[0].config(), chosen.folder / DATA)
     outcomes = run_cells(todo, chosen.folder, jobs=chosen.jobs, say=lambda line: print(line, flush=True))
     variants = {name: VARIANTS[name] for name in with_references(chosen.rows)}
     print("\n".join(write_comparison(NAME, outcomes, variants, chosen.folder)))
+    return 1 if outcomes.failures else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
