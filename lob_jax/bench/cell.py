@@ -30,14 +30,19 @@ from lob_jax.models.accounting import parameter_count
 from lob_jax.models.masking import make_masks
 from lob_jax.runs.continuations.generate import check_continuations, flows_of, generate_many
 from lob_jax.runs.load import Run, get_config, load_run
+from lob_jax.runs.scoring import evaluate
 from lob_jax.runs.training import train
 from lob_jax.runs.workdir import write_json
 
 RESULT = "result.json"
 MOST_PARAMETERS = 1_000_000
-TESTED, GENERATED = "tested", "generated"  # what is measured of a trained cell
+TESTED, GENERATED, MANIPULATED = "tested", "generated", "manipulated"  # what is measured of a trained cell
 # By what is measured, the keys that decide it; the others decide what is trained.
-MEASURING = {TESTED: ("evaluate.direction_events",), GENERATED: ("generate.", "score.")}
+MEASURING = {
+    TESTED: ("evaluate.direction_events",),
+    GENERATED: ("generate.", "score."),
+    MANIPULATED: ("evaluate.manipulated",),
+}
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 MODEL = "model"  # the name of the generated flow
 
@@ -278,4 +283,24 @@ def closeness(run: Run) -> dict[str, Any]:
     }
 
 
-MEASURES: Mapping[str, Callable[[Run], dict[str, Any]]] = {TESTED: tested, GENERATED: closeness}
+def manipulated(run: Run) -> dict[str, Any]:
+    """Test a run on manipulated flow.
+
+    Returns:
+      "figures": means over the patterns of bits_lost, the bits per event that manipulation costs beyond the clean flow,
+      and of macro_f1_manipulated; "robustness", what `--mode=evaluate` returns under this name.
+    """
+    robustness = evaluate(run)["robustness"]
+    found = {}
+    for name, key in (("bits_lost", "difference"), ("macro_f1_manipulated", "macro_f1_manipulated")):
+        values = [one[key] for one in robustness.values()]
+        if values and None not in values:
+            found[name] = sum(values) / len(values)
+    return {"figures": found, "robustness": robustness}
+
+
+MEASURES: Mapping[str, Callable[[Run], dict[str, Any]]] = {
+    TESTED: tested,
+    GENERATED: closeness,
+    MANIPULATED: manipulated,
+}

@@ -54,7 +54,7 @@ def write_comparison(name: str, outcomes: Outcomes, variants: Mapping[str, Varia
     references = {one: variant.reference for one, variant in variants.items() if variant.reference is not None}
     compared = comparison(outcomes, references)
     lines = [*table(compared, outcomes, references, list(variants)), ""]
-    lines += [f"* {note}" for note in notes(compared, outcomes)]
+    lines += [f"* {note}" for note in notes(compared, outcomes, references)]
     lines += [f"* {one}: {variant.about}." for one, variant in variants.items()]
     figures = {"benchmark": name, **to_json(compared, outcomes), **surroundings(name, used="one used by each run")}
     write_json(folder / f"{name}.json", figures)
@@ -124,7 +124,17 @@ def _verdict(difference: Difference | None, column: Column) -> str:
     return f"**{shown}, {'better' if (difference.mean < 0) == column.less_is_better else 'worse'}**"
 
 
-def notes(compared: Mapping[str, Any], outcomes: Outcomes) -> list[str]:
+def without_effect(outcomes: Outcomes, references: Mapping[str, str]) -> list[str]:
+    """Return the variants all of whose results have the figures of their reference, to the last bit."""
+    found = {}
+    for (name, seed), result in outcomes.results.items():
+        reference = outcomes.results.get((references.get(name, ""), seed))
+        if reference is not None:
+            found[name] = found.get(name, True) and result["figures"] == reference["figures"]
+    return [name for name, idle in found.items() if idle]
+
+
+def notes(compared: Mapping[str, Any], outcomes: Outcomes, references: Mapping[str, str]) -> list[str]:
     """Return what a reader needs to judge the table: how it was computed, on what, when, and what is missing."""
     results = list(outcomes.results.values())
     failed = [f"Failed: {variant}, seed {seed}: {why}" for (variant, seed), why in outcomes.failures.items()]
@@ -154,6 +164,8 @@ def notes(compared: Mapping[str, Any], outcomes: Outcomes) -> list[str]:
     if generated:
         events = sum(one["prompts"] * one["events"] for one in generated)
         lines.append(f"{sum(one['invalid_events'] for one in generated):,} of {events:,} generated events are invalid.")
+    idle = without_effect(outcomes, references)
+    lines += [f"{name} has the very figures of {references[name]}: its settings changed nothing." for name in idle]
     return [*lines, *failed]
 
 

@@ -7,7 +7,15 @@ import pytest
 from lob_jax.bench import finetune
 from lob_jax.bench.ablation import __main__ as ablation
 from lob_jax.bench.ablation.variants import REFERENCES, VARIANTS, with_references
-from lob_jax.bench.cell import MEASURING, MOST_PARAMETERS, TESTED, small_enough, trained_by
+from lob_jax.bench.cell import (
+    MANIPULATED,
+    MEASURING,
+    MOST_PARAMETERS,
+    TESTED,
+    manipulated,
+    small_enough,
+    trained_by,
+)
 from lob_jax.config.sections import model_config
 from lob_jax.errors import InputError
 from lob_jax.feeds.synthetic import SyntheticFeed
@@ -56,6 +64,26 @@ def test_references_are_added_in_order():
 def test_what_is_measured_decides_nothing_that_is_trained():
     changes = {"train.steps": 3, "generate.prompts": 2, "score.splits": 4, "evaluate.direction_events": 1}
     assert trained_by(changes) == {"train.steps": 3} and set(MEASURING) >= {TESTED}
+
+
+def test_robustness_is_the_mean_over_the_patterns(monkeypatch):
+    one = {"difference": 0.5, "macro_f1_manipulated": 0.4, "bits_clean": 20.0}
+    both = {"spoofing": one, "stuffing": {**one, "difference": 1.5, "macro_f1_manipulated": 0.2}}
+    monkeypatch.setattr("lob_jax.bench.cell.evaluate", lambda run: {"robustness": both})
+    found = manipulated(None)
+    assert found == {
+        "figures": {"bits_lost": 1.0, "macro_f1_manipulated": pytest.approx(0.3)},
+        "robustness": both,
+    }
+    both["stuffing"]["macro_f1_manipulated"] = None  # a model that does not predict the direction
+    assert manipulated(None)["figures"] == {"bits_lost": 1.0}
+
+
+def test_patterns_of_manipulation_are_tested_if_they_are_named(tmp_path):
+    (one,) = ablation.cells(chosen(tmp_path, "--rows=plain", "--seeds=1"))
+    assert MANIPULATED not in one.measures and "evaluate.manipulated" not in one.changes
+    (one,) = ablation.cells(chosen(tmp_path, "--rows=plain", "--seeds=1", "--manipulated=spoofing,stuffing"))
+    assert MANIPULATED in one.measures and one.changes["evaluate.manipulated"] == ("spoofing", "stuffing")
 
 
 @pytest.mark.parametrize("arguments", [["--rows=mirror,wrap"], ["--seeds=0"], ["--jobs=0"], ["--prompts=0"]])

@@ -4,7 +4,7 @@ import math
 import pytest
 
 from lob_jax.bench.cells import Outcomes
-from lob_jax.bench.paired_table import comparison, notes, table, to_json, write_comparison
+from lob_jax.bench.paired_table import comparison, notes, table, to_json, without_effect, write_comparison
 from lob_jax.bench.variant import Variant
 
 REFERENCES = {"better": "plain", "same": "plain"}
@@ -62,7 +62,7 @@ def test_the_table_says_first_what_it_can_detect(outcomes):
 
 
 def test_notes_say_what_it_ran_on_and_what_failed(outcomes):
-    told = "\n".join(notes(comparison(outcomes, REFERENCES), outcomes))
+    told = "\n".join(notes(comparison(outcomes, REFERENCES), outcomes, REFERENCES))
     for sentence in (
         "4 differences are tested at 5% each, so that 0.2 would be called",
         "900,000 to 900,002 parameters, 300 steps; 14 core minutes",
@@ -93,4 +93,14 @@ def test_no_result_is_no_table():
     assert compared == {} and to_json(compared, outcomes)["failures"] == [
         {"variant": "plain", "seed": 0, "why": "ValueError"}
     ]
-    assert notes(compared, outcomes) == ["Failed: plain, seed 0: ValueError"]
+    assert notes(compared, outcomes, {}) == ["Failed: plain, seed 0: ValueError"]
+
+
+def test_a_variant_that_changes_nothing_is_told(outcomes):
+    assert without_effect(outcomes, REFERENCES) == []
+    idle = {("idle", seed): outcomes.results["plain", seed] for seed in range(3)}
+    idle |= {("once", seed): outcomes.results["plain" if seed < 2 else "same", seed] for seed in (0, 1, 2)}
+    both = Outcomes({**outcomes.results, **idle, ("once", 0): outcomes.results["same", 0]}, {})
+    references = {**REFERENCES, "idle": "plain", "once": "plain"}
+    assert without_effect(both, references) == ["idle"]
+    assert "idle has the very figures of plain" in "\n".join(notes(comparison(both, references), both, references))

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from lob_jax.bench.ablation.variants import VARIANTS, with_references
-from lob_jax.bench.cell import Cell
+from lob_jax.bench.cell import GENERATED, MANIPULATED, TESTED, Cell
 from lob_jax.bench.cells import run_cells
 from lob_jax.bench.paired_table import write_comparison
 from lob_jax.bench.surroundings import user_path
@@ -34,6 +34,7 @@ def cells(chosen: argparse.Namespace) -> list[Cell]:
             changes=COMMON | settings(chosen) | dict(VARIANTS[name].changes),
             folder=folder / name / str(seed),
             records=folder / DATA / "records",
+            measures=(TESTED, GENERATED, MANIPULATED) if chosen.manipulated else (TESTED, GENERATED),
         )
         for name in with_references(chosen.rows)
         for seed in range(chosen.seeds)
@@ -42,7 +43,9 @@ def cells(chosen: argparse.Namespace) -> list[Cell]:
 
 def settings(chosen: argparse.Namespace) -> dict[str, object]:
     """Return the settings of all variants that options decide, by key."""
+    patterns = {"evaluate.manipulated": tuple(chosen.manipulated.split(","))} if chosen.manipulated else {}
     return {
+        **patterns,
         "data.path": str(chosen.path),
         "data.book_levels": chosen.levels,
         "train.steps": chosen.steps,
@@ -66,6 +69,9 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--direction-events", type=int, default=2000, help="events whose direction is predicted")
     parser.add_argument("--prompts", type=int, default=29, help="prompts that are continued")
     parser.add_argument("--events", type=int, default=500, help="generated events after each prompt")
+    parser.add_argument(
+        "--manipulated", default="", help="patterns of manipulation to test on, such as spoofing,layering,stuffing"
+    )
     chosen = parser.parse_args(arguments)
     chosen.rows = chosen.rows.split(",")
     chosen.folder, chosen.path = chosen.folder.absolute(), chosen.path.absolute()
