@@ -13,22 +13,22 @@ from rich.console import Console
 from lob_jax.book.features import feature_moments
 from lob_jax.config import sections
 from lob_jax.config_sources import RUN_FILE
-from lob_jax.data.labels.moves import fit_outlooks
-from lob_jax.data.labels.regimes import fit_regimes
 from lob_jax.data.records.builder import OnDay, open_records
 from lob_jax.data.records.escapes import training_escapes
 from lob_jax.data.records.manifest import load_manifest
 from lob_jax.data.records.records import evenly_spaced
 from lob_jax.data.windows.augment.mirror import MirroredWindows
+from lob_jax.data.windows.augment.own_flow import own_flow
 from lob_jax.data.windows.augment.windows import AlteredWindows
 from lob_jax.data.windows.dataset import TokenBookDataset
-from lob_jax.data.windows.known import MAKERS, SETS, Beside
+from lob_jax.data.windows.known import Beside
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.data.windows.pipeline import Windows, batches, first_position
 from lob_jax.errors import InputError
 from lob_jax.evaluation.evaluate import open_windows, without_places
-from lob_jax.models.inputs import fields_held
 from lob_jax.models.masking import make_masks
+from lob_jax.runs.beside import beside_of, regime_bins
+from lob_jax.runs.own_flow import own_flow_digest, own_flow_of
 from lob_jax.runs.records import prepare, tokenizer_of
 from lob_jax.runs.samples import Sampler
 from lob_jax.runs.source import check_source, start_of
@@ -155,45 +155,11 @@ def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path)
         fingerprint={
             "tokenizer": dataclasses.asdict(tokenizer.vocabulary),
             **window_settings(config),
+            **own_flow_digest(config, workdir),
             # Not the format: records that are prepared again in another one have the same tokens and splits.
             **{name: value for name, value in manifest["fingerprint"].items() if name != "format"},
         },
     )
-
-
-def beside_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Beside:
-    """Return what a configuration's model reads in addition to tokens, with thresholds of the training split.
-
-    Raises:
-      InputError: there are no records, or more instruments than the model can tell apart.
-    """
-    model, train = sections.model_config(config), open_records(workdir / "records", "train")
-    bins = {"volatility_bins": config.data.volatility_regimes, "spread_bins": config.data.spread_regimes}
-    # The other arrays of a window are no matter of choice.
-    names = tuple(name for name in fields_held(model) if name in (*MAKERS, SETS))
-    symbols = tuple(sorted({day["symbol"] for day in load_manifest(workdir / "records")["days"]}))
-    if 0 < model.n_instruments < len(symbols):
-        raise InputError(
-            "there are more instruments than the model can tell apart",
-            where="config.model.n_instruments",
-            expected=f"0, or at least {len(symbols)}: {', '.join(symbols[:20])}",
-            was=model.n_instruments,
-            remedy=f"pass --config.model.n_instruments={len(symbols)}, or name fewer --config.data.symbols",
-        )
-    return Beside(
-        names=names,
-        regimes=fit_regimes(train, **bins) if "regime" in names else None,
-        prefix=model.regime == "prefix",
-        symbols=symbols,
-        outlooks=fit_outlooks(train, model.heads.outlook_events) if "direction" in names else None,
-        tokenizer=tokenizer_of(config, workdir),
-    )
-
-
-def regime_bins(config: ml_collections.ConfigDict) -> dict[str, int]:
-    """Return the settings that define the regimes, by key of the data section; empty if the model uses no regimes."""
-    by_regime = "regime" in fields_held(sections.model_config(config))
-    return {key: config.data[key] for key in ("volatility_regimes", "spread_regimes")} if by_regime else {}
 
 
 def window_settings(config: ml_collections.ConfigDict) -> dict[str, Any]:
@@ -206,21 +172,25 @@ def windows_of(config: ml_collections.ConfigDict, workdir: pathlib.Path, split: 
     """Open the windows of a split: training windows, or for the other splits windows that score every token once."""
     source = open_records(workdir / "records", split)
     windows = open_windows(sections.model_config(config), source, evaluation=split != "train", beside=beside)
-    return windows if split != "train" else augmented(config, windows, beside)
+    return windows if split != "train" else augmented(config, workdir, windows, beside)
 
 
-def augmented(config: ml_collections.ConfigDict, windows: TokenBookDataset | PairedDataset, beside: Beside) -> Windows:
+def augmented(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path, windows: TokenBookDataset | PairedDataset, beside: Beside
+) -> Windows:
     """Return training windows with the augmentations of a configuration.
 
     Raises:
-      InputError: the tokens do not give the events of a record back, which some augmentations need.
+      InputError: the tokens do not give the events of a record back, which some augmentations need; see also
+        `own_flow_of`.
     """
     how, found = sections.augment_config(config), windows
-    alterations = how.alterations()
-    if alterations:
+    if how.alters_events:
         assert isinstance(windows, TokenBookDataset) and beside.tokenizer is not None
+        flow = own_flow_of(config, workdir, windows) if how.own_flow else ()
         sizes = {"tokenizer": beside.tokenizer, "book_levels": config.data.book_levels}
-        found = AlteredWindows(windows, alterations, **sizes)
+        of_span = own_flow(flow, windows.spans, share=how.own_flow)
+        found = AlteredWindows(windows, how.alterations(), **sizes, of_span=of_span)
     return MirroredWindows(found) if config.data.mirror else found
 
 
