@@ -15,7 +15,7 @@ from lob_jax.data.records.builder import VOCABULARY
 from lob_jax.data.windows.known import Beside
 from lob_jax.errors import InputError
 from lob_jax.models.config import ModelConfig
-from lob_jax.runs.training import beside_of, regime_bins
+from lob_jax.runs.beside import beside_of, regime_bins
 from lob_jax.settings import check_like, defaults, kinds_of, unknown_key
 from lob_jax.tokens.registry import tokenizer_for
 from lob_jax.tokens.tokenizer import Tokenizer

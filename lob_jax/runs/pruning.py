@@ -121,7 +121,7 @@ def prune(run: Run, settings: PruneConfig) -> Pruned:
     heads, columns = kept_counts(run.model, settings)
     model = cut_config(run.model, heads=heads, columns=columns)
     config = _config_of(run, model)
-    data = open_training_data(run.config, run.workdir)
+    data = open_training_data(config, run.workdir)
     scores, windows = _scores(run, data, settings.windows)
     kept = kept_units(run.model, model, scores)
     params = cut(run.params, kept)
@@ -178,6 +178,7 @@ def _config_of(run: Run, model: ModelConfig) -> ml_collections.ConfigDict:
     base = defaults()
     config.prune.update(base.prune)
     config.train.update({key: base.train[key] for key in OF_SOURCE})
+    config.data.augment.own_flow = base.data.augment.own_flow  # it needs a source
     if not config.data.path and (run.workdir / RUN_FILE).exists():  # it may only be that the data are gone for now
         named = run_config(run.workdir / RUN_FILE, base).config.data
         config.data.update(path=named.path, feed=named.feed)

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,24 +14,25 @@ from rich.console import Console
 from lob_jax.book.features import feature_moments
 from lob_jax.config import sections
 from lob_jax.config_sources import RUN_FILE
-from lob_jax.data.labels.moves import fit_outlooks
-from lob_jax.data.labels.regimes import fit_regimes
 from lob_jax.data.records.builder import OnDay, open_records
 from lob_jax.data.records.escapes import training_escapes
 from lob_jax.data.records.manifest import load_manifest
 from lob_jax.data.records.records import evenly_spaced
+from lob_jax.data.windows.augment.altered import Alteration
 from lob_jax.data.windows.augment.mirror import MirroredWindows
+from lob_jax.data.windows.augment.own_flow import own_flow
 from lob_jax.data.windows.augment.synthetic import MixedWindows
 from lob_jax.data.windows.augment.token_dropout import SHOWN, DroppedTokens
 from lob_jax.data.windows.augment.windows import AlteredWindows
-from lob_jax.data.windows.dataset import TokenBookDataset
-from lob_jax.data.windows.known import MAKERS, SETS, Beside
+from lob_jax.data.windows.dataset import Span, TokenBookDataset
+from lob_jax.data.windows.known import Beside
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.data.windows.pipeline import Windows, batches, first_position
 from lob_jax.errors import InputError
 from lob_jax.evaluation.evaluate import open_windows, without_places
-from lob_jax.models.inputs import fields_held
 from lob_jax.models.masking import make_masks
+from lob_jax.runs.beside import beside_of, regime_bins
+from lob_jax.runs.own_flow import own_flow_digest, own_flow_of
 from lob_jax.runs.records import prepare, tokenizer_of
 from lob_jax.runs.samples import Sampler
 from lob_jax.runs.source import check_source, start_of
@@ -161,45 +163,11 @@ def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path)
             "tokenizer": dataclasses.asdict(tokenizer.vocabulary),
             **window_settings(config),
             **synthetic_identity(config, workdir),
+            **own_flow_digest(config, workdir),
             # Not the format: records that are prepared again in another one have the same tokens and splits.
             **{name: value for name, value in manifest["fingerprint"].items() if name != "format"},
         },
     )
-
-
-def beside_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Beside:
-    """Return what a configuration's model reads in addition to tokens, with thresholds of the training split.
-
-    Raises:
-      InputError: there are no records, or more instruments than the model can tell apart.
-    """
-    model, train = sections.model_config(config), open_records(workdir / "records", "train")
-    bins = {"volatility_bins": config.data.volatility_regimes, "spread_bins": config.data.spread_regimes}
-    # The other arrays of a window are no matter of choice.
-    names = tuple(name for name in fields_held(model) if name in (*MAKERS, SETS))
-    symbols = tuple(sorted({day["symbol"] for day in load_manifest(workdir / "records")["days"]}))
-    if 0 < model.n_instruments < len(symbols):
-        raise InputError(
-            "there are more instruments than the model can tell apart",
-            where="config.model.n_instruments",
-            expected=f"0, or at least {len(symbols)}: {', '.join(symbols[:20])}",
-            was=model.n_instruments,
-            remedy=f"pass --config.model.n_instruments={len(symbols)}, or name fewer --config.data.symbols",
-        )
-    return Beside(
-        names=names,
-        regimes=fit_regimes(train, **bins) if "regime" in names else None,
-        prefix=model.regime == "prefix",
-        symbols=symbols,
-        outlooks=fit_outlooks(train, model.heads.outlook_events) if "direction" in names else None,
-        tokenizer=tokenizer_of(config, workdir),
-    )
-
-
-def regime_bins(config: ml_collections.ConfigDict) -> dict[str, int]:
-    """Return the settings that define the regimes, by key of the data section; empty if the model uses no regimes."""
-    by_regime = "regime" in fields_held(sections.model_config(config))
-    return {key: config.data[key] for key in ("volatility_regimes", "spread_regimes")} if by_regime else {}
 
 
 def window_settings(config: ml_collections.ConfigDict) -> dict[str, Any]:
@@ -225,18 +193,20 @@ def augmented(
 
     Raises:
       InputError: the tokens do not give the events of a record back, which some augmentations need; or there is no
-        synthetic flow that fits, see `open_synthetic`.
+        synthetic flow that fits, see `open_synthetic`; or no flow of the run's own, see `own_flow_of`.
     """
     found: Windows = windows
     if isinstance(windows, TokenBookDataset):
-        found = altered = _altered(config, windows, beside)
-        share = config.data.augment.synthetic
-        if share:
+        how = sections.augment_config(config)
+        flow = own_flow_of(config, workdir, windows) if how.own_flow else ()
+        of_span = own_flow(flow, windows.spans, share=how.own_flow)
+        found = altered = _altered(config, windows, beside, of_span)
+        if how.synthetic:
             source = open_synthetic(config, workdir)
             synthetic = TokenBookDataset(
                 source, context=windows.context, time_buckets=windows.time_buckets, evaluation=False, beside=beside
             )
-            found = MixedWindows(altered, _altered(config, synthetic, beside), share=share)
+            found = MixedWindows(altered, _altered(config, synthetic, beside, {}), share=how.synthetic)
     if config.data.mirror:
         found = MirroredWindows(found)
     hidden = config.data.augment.token_dropout
@@ -244,14 +214,18 @@ def augmented(
 
 
 def _altered(
-    config: ml_collections.ConfigDict, windows: TokenBookDataset, beside: Beside
+    config: ml_collections.ConfigDict,
+    windows: TokenBookDataset,
+    beside: Beside,
+    of_span: Mapping[Span, Sequence[Alteration]],
 ) -> TokenBookDataset | AlteredWindows:
-    """Return windows with the alterations of events that a configuration asks for."""
+    """Return windows with the alterations of events that a configuration asks for, and those of single windows."""
     alterations = sections.augment_config(config).alterations()
-    if not alterations:
+    if not alterations and not of_span:
         return windows
     assert beside.tokenizer is not None
-    return AlteredWindows(windows, alterations, tokenizer=beside.tokenizer, book_levels=config.data.book_levels)
+    sizes = {"tokenizer": beside.tokenizer, "book_levels": config.data.book_levels}
+    return AlteredWindows(windows, alterations, **sizes, of_span=of_span)
 
 
 def moments(config: ml_collections.ConfigDict, workdir: pathlib.Path, beside: Beside) -> dict[str, np.ndarray]:

@@ -31,6 +31,7 @@ LEAVINGS = {
     "damaged": "checkpoints whose files have changed since they were saved",
     "pruned.json": "the run that the model was cut out of, what is left of it, and bits before and after",
     "init.json": "the run that this one started from: folder, step, SHA-256 of its parameters, differences",
+    "own_flow.npz": "how that model continues the market at places of the training split, if the run trains on it",
     "metrics.jsonl": "loss, learning rate, speed, by step",
     "tensorboard": "the same, for TensorBoard",
     "heartbeat.json": "the time of the run's last sign of life",

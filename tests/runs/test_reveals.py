@@ -15,11 +15,11 @@ from lob_jax.errors import InputError
 from lob_jax.feeds.lobster.feed import LobsterFeed
 from lob_jax.generation.prompt import NO_REVEALS
 from lob_jax.generation.reveals import fit_reveals
+from lob_jax.runs.beside import beside_of
 from lob_jax.runs.prompt import make_prompt
 from lob_jax.runs.records import tokenizer_of
 from lob_jax.runs.reveals import reveals_of
 from lob_jax.runs.samples import Sampler
-from lob_jax.runs.training import beside_of
 from lob_jax.writers.lobster import write_lobster
 from tests.runs.conftest import SMALL
 

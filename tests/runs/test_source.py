@@ -10,10 +10,11 @@ import pytest
 import lob_jax
 from lob_jax.data.records.builder import VOCABULARY
 from lob_jax.errors import InputError
+from lob_jax.runs.beside import beside_of
 from lob_jax.runs.bundle import bundle_parts
 from lob_jax.runs.records import has_tokenizer_to_fit, tokenizer_of
 from lob_jax.runs.source import check_source
-from lob_jax.runs.training import beside_of, moments
+from lob_jax.runs.training import moments
 from lob_jax.stages import model as stage
 from lob_jax.stages.probe import find_lr
 from lob_jax.tokens.compact import CompactTokenizer

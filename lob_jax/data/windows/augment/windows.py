@@ -2,7 +2,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from lob_jax.data.windows.known import FLOW
 from lob_jax.tokens.tokenizer import Ability, Tokenizer, require
 
 KEPT_DAYS = 64  # decoded records in memory
+NONE: Mapping[Span, Sequence[Alteration]] = {}
 
 
 class AlteredWindows:
@@ -27,7 +28,13 @@ class AlteredWindows:
     """
 
     def __init__(
-        self, windows: TokenBookDataset, alterations: Sequence[Alteration], *, tokenizer: Tokenizer, book_levels: int
+        self,
+        windows: TokenBookDataset,
+        alterations: Sequence[Alteration],
+        *,
+        tokenizer: Tokenizer,
+        book_levels: int,
+        of_span: Mapping[Span, Sequence[Alteration]] = NONE,
     ):
         """Set up the windows.
 
@@ -36,13 +43,14 @@ class AlteredWindows:
           alterations: what is altered, in this order.
           tokenizer: the tokenizer of the records.
           book_levels: levels per side in the book features.
+          of_span: what is altered first in single windows, where events still have their index in the record.
 
         Raises:
           InputError: the tokens do not give the events of a record back.
         """
         require(tokenizer, Ability.EVENTS, what="an augmentation of events", where="config.data.augment")
         self.windows, self.alterations, self.evaluation = windows, tuple(alterations), windows.evaluation
-        self.tokenizer, self.book_levels = tokenizer, book_levels
+        self.tokenizer, self.book_levels, self.of_span = tokenizer, book_levels, of_span
         self._days: collections.OrderedDict[int, tuple[Record, MarketDay]] = collections.OrderedDict()
 
     def __len__(self) -> int:
@@ -58,14 +66,18 @@ class AlteredWindows:
 
     def drawn(self, index: int, random: np.random.Generator) -> Window:
         """Return one window, altered."""
-        return self.cut(self.windows.spans[index], random)[0]
+        span = self.windows.spans[index]
+        return self.cut(span, random)[0] if self._of(span) else self.windows[index]
+
+    def _of(self, span: Span) -> tuple[Alteration, ...]:
+        return (*self.of_span.get(span, ()), *self.alterations)
 
     def cut(self, span: Span, random: np.random.Generator) -> tuple[Window, AlteredDay]:
         """Return the altered window of a span, and the altered day that it is cut from, which ends soon behind it."""
         record, whole = self._day(span.record)
         first, stop = self._reach(span)
         day = whole.part(0, stop, start=whole.start)
-        found = altered(day, self.alterations, first=first, closed=int(record["closed"]), random=random)
+        found = altered(day, self._of(span), first=first, closed=int(record["closed"]), random=random)
         flow = read_flow(record) if FLOW in self.windows.beside.names else None
         known = {"book_levels": self.book_levels, "closed": int(record["closed"]), "flow": flow}
         prepared = self.windows.prepare(day_record(found.day, 0, len(found.day.events), self.tokenizer, **known))
