@@ -45,8 +45,8 @@ def test_a_command_names_what_is_there(command):
         assert subprocess.run(["bash", "-n", words[1]], cwd=ROOT).returncode == 0
         assert (ROOT / words[1]).stat().st_mode & 0o111
     elif words[0] == "python":
-        module = ROOT / (words[2].replace(".", "/") + ".py")
-        assert module.exists(), words[2]
+        module = ROOT / words[2].replace(".", "/")
+        assert module.with_suffix(".py").exists() or (module / "__main__.py").exists(), words[2]
         options = dict(word.lstrip("-").split("=", 1) for word in words[3:] if "=" in word)
         if "config" in options:
             assert (ROOT / options["config"].partition(":")[0]).exists()

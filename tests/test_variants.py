@@ -57,6 +57,7 @@ def counts(D=768, L=12, H=64, T=1024) -> dict[str, int]:
         "modern": BASE - T * D + L * (swiglu + head_norms) + beside + output,
         "multi_scale": BASE,
         "multi_task": BASE + outlook + 20 * D + D + 2 * 20,  # and the projection of the book, with its moments
+        "own_flow": BASE,
         "next_tokens": BASE + 3 * (D * D + D) + 2 * D,
         "performer": BASE + L * head_norms,
         "regimes": BASE + 6 * D,
@@ -84,6 +85,7 @@ EXACT = {
     "modern": 95_436_069,
     "multi_scale": 94_352_656,
     "multi_task": 94_971_720,
+    "own_flow": 94_352_656,
     "next_tokens": 96_125_968,
     "performer": 94_355_728,
     "regimes": 94_357_264,
@@ -139,7 +141,7 @@ def prepared(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tiny", *VARIANTS])
+@pytest.mark.parametrize("name", ["tiny", *(name for name in VARIANTS if name != "own_flow")])  # starts from a run
 def test_it_learns_in_twenty_steps_at_the_tiny_size(name, prepared):
     config = load(name, *([] if name == "tiny" else ["tiny"]))
     config.data.synthetic_days, config.data.synthetic_events = 3, 3000

@@ -23,6 +23,8 @@ def test_every_config_holds_together(name):
     config = load(name)
     if config.data.feed != "auto":
         config.data.path = "somewhere"
+    if config.data.augment.own_flow:
+        config.train.init = "somewhere"
     validation.validate(config)
     assert sections.model_config(config).book_features == 4 * config.data.book_levels
 

@@ -100,6 +100,9 @@ def test_a_run_goes_on_bit_for_bit_with_the_flow_that_it_has_drawn(trained, tune
         on_validation=lambda step, loss, params: last.update({step: jax.tree.map(np.array, params)}),
     )
     assert list(last) == [4] and jax.tree.all(jax.tree.map(np.array_equal, last[4], seen[4]))
+    with pytest.raises(InputError, match="the checkpoint is of another run") as error:
+        lob_jax.train(config_of(trained, data__augment__own_flow=0.0), tmp_path / "run")
+    assert "data.augment.own_flow = 1.0" in str(error.value)
     path = tmp_path / "run" / FILE
     about, found = _read(path)
     _write(path, about, found[:-1])

@@ -229,7 +229,7 @@ def refuse_mismatch(
     known = {*wanted, *keys_of(*Role), *OTHERS}
     unknown = [key for key in {**saved, **values} if key not in known and not key.startswith("data.")]
     refuse_newer(unknown, Source("the checkpoint", of="a run", where=where, written_by=written_by))
-    differing = {key: (saved.get(key, ABSENT), wanted[key]) for key in wanted}
+    differing = {key: (saved.get(key, ABSENT), wanted.get(key, ABSENT)) for key in (*wanted, *_off(saved, wanted))}
     differing = {key: (was, now) for key, (was, now) in differing.items() if was != now}
     if differing:
         raise InputError(
@@ -239,6 +239,13 @@ def refuse_mismatch(
             was=_listed({key: now for key, (_, now) in differing.items()}),
             remedy=_remedy({key: was for key, (was, _) in differing.items()}, values),
         )
+
+
+def _off(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Return the settings of the data that a checkpoint has and the run lacks: an augmentation that is off."""
+    if not any(key.startswith("data.") for key in wanted):  # the part of an identity that models share
+        return []
+    return [key for key in saved if key not in wanted and key.startswith("data.") and key in keys_of(*Role)]
 
 
 def _listed(values: Mapping[str, Any]) -> str:

@@ -230,6 +230,14 @@ def refused(saved, wanted, values=None):
     return caught.value
 
 
+def test_an_augmentation_that_is_switched_off_is_refused():
+    data = {"tokenizer": "exact"}
+    error = refused({"data": {**data, "mirror": True, "augment": {"warp": 0.3}}}, {"data": data})
+    assert "data.mirror = True" in str(error.expected) and "data.augment.warp = 0.3" in str(error.expected)
+    assert "--config.data.mirror=True --config.data.augment.warp=0.3" in str(error.remedy)
+    refuse_mismatch({"data": {"mirror": True}, "model": {"b": 1}}, {"model": {"b": 1}}, where="here")
+
+
 def test_a_refusal_has_a_line_for_what_differs_and_options_that_mend_it():
     refuse_mismatch({"model": {"b": 1}, "more": 2}, {"model": {"b": 1}}, where="here")
     before, after = configured(), configured(**{"model.n_layers": 6, "train.optimizer": "muon", "seed": 3})
