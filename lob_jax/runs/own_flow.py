@@ -270,7 +270,7 @@ def _read(path: pathlib.Path) -> tuple[dict[str, Any], tuple[Continuation, ...]]
       InputError: the file is damaged.
     """
     try:
-        with np.load(path) as stored:
+        with path.open("rb") as file, np.load(file) as stored:
             about, arrays = json.loads(str(stored[_ABOUT])), {name: stored[name] for name in (*_PLACES, *COLUMNS)}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(
