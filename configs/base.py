@@ -219,6 +219,8 @@ def get_config() -> ml_collections.ConfigDict:
     evaluate.batch_size = 8  # windows per forward pass
     evaluate.direction_events = 2000  # events for which the direction of the mid price is predicted; 0 for none
     evaluate.ngram_orders = (1, 2, 3, 4, 5)  # context lengths of the n-gram model, chosen from on validation data
+    evaluate.manipulated = ()  # spoofing | layering | stuffing, by commas: test records are manipulated so, too
+    evaluate.manipulated_records = 8  # test records into which each of these patterns is spliced
 
     config.inspect = inspect = ml_collections.ConfigDict()
     inspect.levels = 20  # occupied levels per side in tables and figures

@@ -80,6 +80,8 @@ LATER: tuple[LaterKey, ...] = (
     LaterKey("data.augment.synthetic_run", "", since="0.2.0"),
     LaterKey("data.augment.own_events", 20, since="0.2.0"),
     LaterKey("data.augment.own_prompts", 512, since="0.2.0"),
+    LaterKey("evaluate.manipulated", [], since="0.2.0"),
+    LaterKey("evaluate.manipulated_records", 8, since="0.2.0"),
     LaterKey("train.init", "", since="0.2.0"),
     LaterKey("train.init_allow", [], since="0.2.0", also=("train.frozen", "train.lora_also")),
     LaterKey("train.layer_decay", 1.0, since="0.2.0"),

@@ -317,6 +317,9 @@ def test_the_readmes_commands_run_on_a_lobster_day(environment, tmp_path):
     pages = "".join((ROOT / page).read_text() for page in ("README.md", "docs/data.md", "docs/models.md"))
     told = list(dict.fromkeys(re.findall(r"^python (-m lob_jax\.main .*)$", pages, re.MULTILINE)))
     told = [line for line in told if "fi2010" not in line]  # tests/stages/test_forecast.py runs it on its own format
+    served = [line for line in told if "runs/demo" in line]  # tests/runs/test_served.py runs those
+    assert len(served) == 2 and all(line in (ROOT / "docs" / "serving.md").read_text() for line in served)
+    told = [line for line in told if line not in served]
     assert len(told) == 8
     for line in told:
         heads = ["--config.model.n_heads=4"] if "multi_scale" in line else []  # of four horizons

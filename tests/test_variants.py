@@ -14,6 +14,7 @@ from lob_jax.config import sections, validation
 from lob_jax.forecasting.forecasters import make_forecaster
 from lob_jax.models.accounting import parameter_count
 from lob_jax.models.inputs import fields_read
+from lob_jax.runs.synthetic import prepare_synthetic
 from lob_jax.runs.training import open_training_data
 from lob_jax.stages.data import prepare
 from lob_jax.training.run.setup import compiled, initial_state, place_step, prepare_run
@@ -50,13 +51,17 @@ def counts(D=768, L=12, H=64, T=1024) -> dict[str, int]:
         "contrastive": BASE + D * D + D + D * 64 + 64,
         "cross_asset": BASE + L * cross + 2 * D,
         "linformer": BASE + L * 2 * 64 * T,
+        "manipulated": BASE,
         "masked": BASE,
+        "mixup": BASE,
         "modern": BASE - T * D + L * (swiglu + head_norms) + beside + output,
         "multi_scale": BASE,
         "multi_task": BASE + outlook + 20 * D + D + 2 * 20,  # and the projection of the book, with its moments
         "next_tokens": BASE + 3 * (D * D + D) + 2 * D,
         "performer": BASE + L * head_norms,
         "regimes": BASE + 6 * D,
+        "token_dropout": BASE,
+        "synthetic_events": BASE,
     }
 
 
@@ -73,13 +78,17 @@ EXACT = {
     "contrastive": 94_992_464,
     "cross_asset": 122_721_040,
     "linformer": 95_925_520,
+    "manipulated": 94_352_656,
     "masked": 94_352_656,
+    "mixup": 94_352_656,
     "modern": 95_436_069,
     "multi_scale": 94_352_656,
     "multi_task": 94_971_720,
     "next_tokens": 96_125_968,
     "performer": 94_355_728,
     "regimes": 94_357_264,
+    "token_dropout": 94_352_656,
+    "synthetic_events": 94_352_656,
     "deeplob": 61_276,
     "linear": 63_612,
     "tft": 214_128,
@@ -123,6 +132,7 @@ def prepared(tmp_path_factory):
         if key not in folders:
             folders[key] = tmp_path_factory.mktemp("run")
             prepare(config, folders[key])
+            prepare_synthetic(config, folders[key])
         return folders[key]
 
     return folder_of
@@ -144,6 +154,7 @@ def test_it_learns_in_twenty_steps_at_the_tiny_size(name, prepared):
             validation=data.validation,
             measured=data.measured,
             masks=data.masks,
+            also=data.also,
             seed=0,
             devices=jax.devices()[:1],
             before=None,

@@ -14,6 +14,7 @@ from lob_jax.generation.prompt import Prompt
 from lob_jax.models.config import ModelConfig
 from lob_jax.runs.load import open_run
 from lob_jax.runs.prompt import make_prompt
+from lob_jax.runs.synthetic import prepare_synthetic
 from lob_jax.runs.training import open_training_data
 from lob_jax.stages.data import prepare
 from lob_jax.tokens.tokenizer import Tokenizer
@@ -47,6 +48,7 @@ def trained(config: ml_collections.ConfigDict, workdir: pathlib.Path, *, prompt_
       prompt_events: events of the prompt.
     """
     prepare(config, workdir)
+    prepare_synthetic(config, workdir)
     data = open_training_data(config, workdir)
     run_training(
         model_config(config),

@@ -17,6 +17,7 @@ from lob_jax.config.sections import (
     train_config,
 )
 from lob_jax.data.records.split import context_of, required_embargo
+from lob_jax.data.windows.augment.manipulation.draw import PATTERNS
 from lob_jax.errors import InputError
 from lob_jax.evaluation.fidelity.generators.baselines import NAMES as BASELINES
 from lob_jax.evaluation.fidelity.networks.choice import NAMES as NETWORKS
@@ -164,6 +165,20 @@ def _check_records(config: ml_collections.ConfigDict) -> None:
 
 def _check_augment(config: ml_collections.ConfigDict) -> None:
     augment, tokenizer = augment_config(config), tokenizer_class(config.tokens.kind, where="config.tokens.kind")
+    _require(
+        augment.token_dropout == 0 or OBJECTIVES[config.train.objective].causal,
+        "data.augment.token_dropout",
+        expected=f"0, since train.objective is {config.train.objective}, which hides tokens itself",
+        was=augment.token_dropout,
+        remedy="leave it out, and hide more tokens with --config.train.mask_share",
+    )
+    _require(
+        augment.synthetic == 0 or not config.model.attention.cross_asset,
+        "data.augment.synthetic",
+        expected="0, since model.attention.cross_asset reads two instruments that synthetic flow does not relate",
+        was=augment.synthetic,
+        remedy="leave out one of the two",
+    )
     if not augment.alters_events:
         return
     require(tokenizer, Ability.EVENTS, what="an augmentation of events", where="config.data.augment")
@@ -281,6 +296,7 @@ def _check_results(config: ml_collections.ConfigDict) -> None:
         section, key = name.split(".")
         _require_count(config, section, key)
     _require_count(config, "evaluate", "direction_events", least=0)
+    _check_manipulated(config)
     for name, value in {"overfit.target": config.overfit.target, "find_lr.lowest": config.find_lr.lowest}.items():
         _require(value > 0, name, expected="a number above 0", was=value, remedy="raise it")
     orders = config.evaluate.ngram_orders
@@ -291,6 +307,29 @@ def _check_results(config: ml_collections.ConfigDict) -> None:
         was=orders,
         remedy="1,2,3,4,5 are usual",
     )
+
+
+def _check_manipulated(config: ml_collections.ConfigDict) -> None:
+    """Check on which manipulated streams a model is tested: it has to predict the events of one instrument."""
+    patterns, model = config.evaluate.manipulated, config.model
+    _require_count(config, "evaluate", "manipulated_records")
+    _require(
+        set(patterns) <= set(PATTERNS),
+        "evaluate.manipulated",
+        expected=f"any of {', '.join(PATTERNS)}, by commas, or nothing",
+        was=patterns,
+        remedy="correct it",
+    )
+    if patterns:
+        tokenizer = tokenizer_class(config.tokens.kind, where="config.tokens.kind")
+        require(tokenizer, Ability.EVENTS, what="a test on manipulated flow", where="config.evaluate.manipulated")
+        _require(
+            model.causal and not model.attention.cross_asset,
+            "evaluate.manipulated",
+            expected="nothing, since this model does not predict the events of one instrument from those before",
+            was=patterns,
+            remedy="pass --config.evaluate.manipulated= to leave it out",
+        )
 
 
 def _check_objective(config: ml_collections.ConfigDict) -> None:
@@ -349,12 +388,26 @@ def _check_objective(config: ml_collections.ConfigDict) -> None:
         remedy="leave out model.regime or model.heads.contrastive_size",
     )
     _require(
+        config.train.mixup == 0 or _mixes(config),
+        "train.mixup",
+        expected="0, unless the loss is that of the next tokens of one instrument alone",
+        was=config.train.mixup,
+        remedy="leave it out, or the masked objective, further heads, adversarial training and attention across assets",
+    )
+    _require(
         config.train.task_weights == "fixed" or len(model_config(config).heads.losses) > 1,
         "train.task_weights",
         expected="fixed: the loss of this model has one part",
         was=config.train.task_weights,
         remedy="leave it out, or add heads: configs/multi_task.py",
     )
+
+
+def _mixes(config: ml_collections.ConfigDict) -> bool:
+    """Return whether windows can be mixed: two windows have no common hidden tokens, no regime or move, and no peer."""
+    model, train = model_config(config), config.train
+    alone = len(model.heads.losses) == 1 and train.adversarial == "none"
+    return OBJECTIVES[train.objective].causal and alone and not model.attention.cross_asset
 
 
 def _check_searches(config: ml_collections.ConfigDict) -> None:

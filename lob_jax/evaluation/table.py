@@ -140,6 +140,20 @@ def head_tables(result: dict[str, Any]) -> list[Table]:
     return tables
 
 
+def robustness_table(robustness: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Return a rich table of what manipulations cost a model, see `lob_jax.evaluation.robustness`."""
+    first = next(iter(robustness.values()))
+    shown = Table(title=f"manipulated flow: the same real events of {first['records']} records")
+    for heading in ("", "events", "bits, clean", "manipulated", "difference", "macro F1, clean", "manipulated"):
+        shown.add_column(heading, justify="left" if heading == "" else "right")
+    for pattern, found in robustness.items():
+        told = "n/a" if found["difference"] is None else _difference(found["difference"], *found["interval"])
+        bits = (_told(found[name], ".3f") for name in ("bits_clean", "bits_manipulated"))
+        scores = (_told(found[name], ".4f") for name in ("macro_f1_clean", "macro_f1_manipulated"))
+        shown.add_row(pattern, f"{found['events']:,}", *bits, told, *scores)
+    return shown
+
+
 def _outlook_table(outlook: Sequence[Mapping[str, Any]]) -> Table:
     shown = Table(title="direction and log volatility of the mid price, by horizon")
     for heading in ("events ahead", "", *OUTLOOK_COLUMNS):

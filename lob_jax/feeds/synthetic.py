@@ -27,6 +27,7 @@ from lob_jax.simulation.order_flow import open_book, run_session
 SYMBOL = "SYN"
 FIRST_DAY = "2024-01-02"
 EVENTS = 150_000  # expected per day by default
+BESIDE = 2**32 - 1  # ends the seeds of `SessionsFeed`
 LEVELS = 1024  # capacity of a side of the simulated book; the flow keeps far fewer
 
 
@@ -55,10 +56,17 @@ def simulate_day(
             was=events,
             remedy="ask for as many events as a day should have",
         )
-    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
     instrument = Instrument(
         symbol=symbol, venue="SIM", trading_day=trading_day, time_zone="America/New_York", tick=parameters.tick
     )
+    return simulate_session(parameters, instrument, seed=seed, events=events)
+
+
+def simulate_session(
+    parameters: FlowParameters, instrument: Instrument, *, seed: int | Sequence[int], events: int
+) -> MarketDay:
+    """Simulate one session of a given instrument, whose tick is that of the parameters; see `simulate_day`."""
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
     open_ns = instrument.midnight_ns() + parameters.open_s * NS_PER_SECOND
     flow = compile_flow(parameters)
     engine = _engine_for(parameters, events)
@@ -147,10 +155,71 @@ class SyntheticFeed:
         # The first symbol adds nothing to the seed: its days equal those of a feed with this symbol only.
         seed = (self.seed, self._index[date], *([number] if (number := self.symbols.index(symbol)) else []))
         made = simulate_day(self.parameters, seed=seed, events=self.events, trading_day=date, symbol=symbol)
-        store = EventStore(reading.store)
-        store.append(made.events)
-        events, corrections = store.finish()
-        return dataclasses.replace(made, events=events, corrections=corrections)
+        return _stored(made, reading)
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """A session to simulate.
+
+    Attributes:
+      instrument: the instrument on its trading day.
+      parameters: of the order flow, with the tick of the instrument.
+      events: expected number of events.
+    """
+
+    instrument: Instrument
+    parameters: FlowParameters
+    events: int
+
+
+class SessionsFeed:
+    """Simulated sessions of different instruments, hours and prices; the seed of each has the feed's and its place."""
+
+    def __init__(self, sessions: Sequence[Session], seed: int):
+        """Define the days: the sessions, oldest first, and a seed of 0 or more."""
+        self.sessions, self.seed = tuple(sessions), seed
+
+    def days(self, path: pathlib.Path | None = None) -> list[DaySource]:
+        """List the days, in the order of the sessions; the path is ignored."""
+        del path
+        return [DaySource(None, one.instrument.symbol, one.instrument.trading_day) for one in self.sessions]
+
+    def inputs(self, days: Sequence[DaySource]) -> dict[str, Any]:
+        """Return everything that determines the content of the given days, as plain JSON values."""
+        return {"seed": self.seed, "sessions": [dataclasses.asdict(self.sessions[self._number(day)]) for day in days]}
+
+    def read(self, day: DaySource | pathlib.Path | str, reading: Reading = STRICT) -> MarketDay:
+        """Simulate a day that `days` lists.
+
+        Raises:
+          InputError: the feed has no such day.
+        """
+        number = self._number(day)
+        one = self.sessions[number]
+        # No seed of a `SyntheticFeed` ends like this one: flow beside a simulated market differs from that market.
+        seed = (self.seed, number, BESIDE)
+        return _stored(simulate_session(one.parameters, one.instrument, seed=seed, events=one.events), reading)
+
+    def _number(self, day: DaySource | pathlib.Path | str) -> int:
+        listed = self.days()
+        if not isinstance(day, DaySource) or day not in listed:
+            raise InputError(
+                "the simulated sessions have no such day",
+                where="SessionsFeed.read",
+                expected=[f"{one.symbol} {one.trading_day}" for one in listed],
+                was=day,
+                remedy="pick one of the days that days() lists",
+            )
+        return listed.index(day)
+
+
+def _stored(day: MarketDay, reading: Reading) -> MarketDay:
+    """Return a day with its events where the reading keeps them."""
+    store = EventStore(reading.store)
+    store.append(day.events)
+    events, corrections = store.finish()
+    return dataclasses.replace(day, events=events, corrections=corrections)
 
 
 def _engine_for(parameters: FlowParameters, events: int) -> Engine:

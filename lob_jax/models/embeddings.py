@@ -1,6 +1,7 @@
 """Embed the inputs at each token: its id, its position, clock, book, flow, queue, regime and instrument."""
 
 import math
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -97,6 +98,25 @@ def with_moments(params: dict, name: str, moments_2F: np.ndarray) -> dict:
     """Return the parameters of `Embeddings` with measured means and standard deviations of an input's features."""
     measured = zip(MOMENTS[name], moments_2F, strict=True)
     return {**params, **{key: jnp.asarray(of, params[key].dtype) for key, of in measured}}
+
+
+class Mixture(NamedTuple):
+    """Other inputs that are mixed with those of a model, see `training.step.mixup`.
+
+    Attributes:
+      tokens_BT: int token ids.
+      conditioning: the other inputs at each token.
+      share_B: the share of the model's own inputs; the others have the rest.
+    """
+
+    tokens_BT: jax.Array
+    conditioning: Conditioning
+    share_B: jax.Array
+
+    def mixed(self, own_BTD: jax.Array, other_BTD: jax.Array) -> jax.Array:
+        """Return the weighted sum of two streams, in their dtype."""
+        share_B11 = self.share_B[:, None, None]
+        return (share_B11 * own_BTD + (1 - share_B11) * other_BTD).astype(own_BTD.dtype)
 
 
 class Table(nn.Module):

@@ -57,6 +57,10 @@ def _always(_: ModelConfig) -> bool:
     return True
 
 
+def _never(_: ModelConfig) -> bool:
+    return False
+
+
 def _outlook(model: ModelConfig) -> bool:
     return bool(model.heads.outlook_events)
 
@@ -116,6 +120,9 @@ SIZES: dict[str, Callable[[ModelConfig], int]] = {
 ARRAYS = (
     WindowArray("tokens", "int32", "BT", STREAM, read=_always, ids=lambda model: model.vocab_size),
     WindowArray("scored", "bool", "BT", STREAM, read=_always),
+    # What is read in place of the tokens, in training windows that are drawn with it: whether they are is no matter of
+    # the model. See `lob_jax.data.windows.augment.token_dropout`.
+    WindowArray("shown", "int32", "BT", STREAM, read=_never, ids=lambda model: model.vocab_size),
     # The number that dropout derives a window's key from; the pipeline counts it.
     WindowArray("example", "int32", "B", ACCOUNT, read=_always),
     WindowArray(

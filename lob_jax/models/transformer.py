@@ -16,7 +16,7 @@ from lob_jax.models.attention.held import Cache
 from lob_jax.models.attention.positions import Positions, visible_slots
 from lob_jax.models.attention.self_attention import SelfAttention
 from lob_jax.models.config import ModelConfig
-from lob_jax.models.embeddings import EMBEDDING_SITE, Embeddings
+from lob_jax.models.embeddings import EMBEDDING_SITE, Embeddings, Mixture
 from lob_jax.models.heads import AheadHead, ContrastiveHead, Outlook, OutlookHead, PredictionHead
 from lob_jax.models.inputs import Conditioning, Role, given, names_of, zeros
 from lob_jax.models.layers import TRANSPOSED, FeedForward, LayerNorm, dropout, example_keys
@@ -197,6 +197,7 @@ class LOBTransformer(nn.Module):
         example_B: jax.Array | None = None,
         deterministic: bool = True,
         added_BTD: jax.Array | None = None,
+        mixture: Mixture | None = None,
     ) -> tuple[jax.Array, Cache | None]:
         """Return the residual stream that the heads read, [B, T, D], and the extended cache.
 
@@ -213,6 +214,8 @@ class LOBTransformer(nn.Module):
           example_B: int numbers of the examples, from which dropout keys are derived; needed only with dropout.
           deterministic: whether to disable dropout; otherwise apply() needs rngs={"dropout": key}.
           added_BTD: added to the tokens' embeddings, see `training.step.adversarial`; None for nothing.
+          mixture: other inputs, whose embeddings, behind norm and dropout, are mixed with these; None for none. Where
+            attention depends on events or times, they are those of `conditioning`.
 
         Raises:
           InputError: the sequence is too long, an input is missing, shapes do not match, or this kind of attention
@@ -239,7 +242,11 @@ class LOBTransformer(nn.Module):
         if cache is not None:
             cache = cache.with_positions(positions)
 
-        x_BTD = self.pin(self.embeddings(tokens_BT, positions_BT, conditioning, keys_B, added_BTD))
+        x_BTD = self.embeddings(tokens_BT, positions_BT, conditioning, keys_B, added_BTD)
+        if mixture is not None:  # with the same dropout, so that what is mixed is also what dropout leaves of it
+            other_BTD = self.embeddings(mixture.tokens_BT, positions_BT, mixture.conditioning, keys_B)
+            x_BTD = mixture.mixed(x_BTD, other_BTD)
+        x_BTD = self.pin(x_BTD)
         peer_seen_BT = given(conditioning, "peer_seen") if config.attention.cross_asset else None
         x_BTD, cache = self._run_blocks((x_BTD, cache), positions, mask_BTS, peer_seen_BT, keys_B)
         if config.norm == "pre":

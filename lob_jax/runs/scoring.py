@@ -17,6 +17,7 @@ from lob_jax.evaluation.evaluate import with_places
 from lob_jax.evaluation.likelihood.event_scores import EventScores, check_scores, event_scores
 from lob_jax.evaluation.likelihood.hidden import evaluate_hidden
 from lob_jax.evaluation.likelihood.scores import Rules, check_scored_once, model_network, score_windows
+from lob_jax.evaluation.robustness import robustness
 from lob_jax.events.halts import OPEN
 from lob_jax.models.masking import make_masks
 from lob_jax.runs.leakage import audit
@@ -34,7 +35,8 @@ def evaluate(run: Run, *, split: str = "test", on_nats: Callable[[np.ndarray], N
 
     Returns:
       Plain values as in JSON, see `lob_jax.evaluation.evaluate.evaluate`; for a model of masked tokens, see
-      `lob_jax.evaluation.likelihood.hidden.evaluate_hidden`. In addition "audit", the findings of the quick checks of
+      `lob_jax.evaluation.likelihood.hidden.evaluate_hidden`. With `config.evaluate.manipulated`, "robustness", see
+      `lob_jax.evaluation.robustness.robustness`. In addition "audit", the findings of the quick checks of
       `lob_jax.runs.leakage.audit`.
 
     Raises:
@@ -62,6 +64,18 @@ def evaluate(run: Run, *, split: str = "test", on_nats: Callable[[np.ndarray], N
             ngram_orders=section.ngram_orders,
             beside=run.beside,
             on_nats=on_nats,
+        )
+    if section.manipulated:
+        result["robustness"] = robustness(
+            run.model,
+            run.params,
+            folder,
+            patterns=section.manipulated,
+            records=section.manipulated_records,
+            split=split,
+            batch_size=section.batch_size,
+            direction_events=section.direction_events,
+            beside=run.beside,
         )
     return {**result, "audit": [dataclasses.asdict(finding) for finding in audit(run)]}
 

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -17,10 +18,13 @@ from lob_jax.data.records.builder import OnDay, open_records
 from lob_jax.data.records.escapes import training_escapes
 from lob_jax.data.records.manifest import load_manifest
 from lob_jax.data.records.records import evenly_spaced
+from lob_jax.data.windows.augment.altered import Alteration
 from lob_jax.data.windows.augment.mirror import MirroredWindows
 from lob_jax.data.windows.augment.own_flow import own_flow
+from lob_jax.data.windows.augment.synthetic import MixedWindows
+from lob_jax.data.windows.augment.token_dropout import SHOWN, DroppedTokens
 from lob_jax.data.windows.augment.windows import AlteredWindows
-from lob_jax.data.windows.dataset import TokenBookDataset
+from lob_jax.data.windows.dataset import Span, TokenBookDataset
 from lob_jax.data.windows.known import Beside
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.data.windows.pipeline import Windows, batches, first_position
@@ -32,6 +36,7 @@ from lob_jax.runs.own_flow import own_flow_digest, own_flow_of
 from lob_jax.runs.records import prepare, tokenizer_of
 from lob_jax.runs.samples import Sampler
 from lob_jax.runs.source import check_source, start_of
+from lob_jax.runs.synthetic import open_synthetic, prepare_synthetic, synthetic_identity
 from lob_jax.runs.workdir import write_config
 from lob_jax.training.run.budget import plan_on
 from lob_jax.training.run.data import TrainingData
@@ -70,6 +75,7 @@ def train(
     refuse_what_cannot_fit(config)
     check_source(config, workdir)
     prepare(config, workdir, on_day=on_day)
+    prepare_synthetic(config, workdir)
     data = open_training_data(config, workdir)
     return fit(config, workdir, data, console=Console(quiet=True), on_validation=on_validation)
 
@@ -152,9 +158,11 @@ def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path)
         vocabulary_hash=tokenizer.vocabulary.hash,
         measured=Measured(np.array(manifest["token_counts"]["train"], np.int64), moments(config, workdir, beside)),
         masks=None if mask == "none" else make_masks(tokenizer.grammar, training_escapes(manifest)),
+        also=(SHOWN,) if config.data.augment.token_dropout else (),
         fingerprint={
             "tokenizer": dataclasses.asdict(tokenizer.vocabulary),
             **window_settings(config),
+            **synthetic_identity(config, workdir),
             **own_flow_digest(config, workdir),
             # Not the format: records that are prepared again in another one have the same tokens and splits.
             **{name: value for name, value in manifest["fingerprint"].items() if name != "format"},
@@ -176,22 +184,48 @@ def windows_of(config: ml_collections.ConfigDict, workdir: pathlib.Path, split: 
 
 
 def augmented(
-    config: ml_collections.ConfigDict, workdir: pathlib.Path, windows: TokenBookDataset | PairedDataset, beside: Beside
+    config: ml_collections.ConfigDict,
+    workdir: pathlib.Path,
+    windows: TokenBookDataset | PairedDataset,
+    beside: Beside,
 ) -> Windows:
     """Return training windows with the augmentations of a configuration.
 
     Raises:
-      InputError: the tokens do not give the events of a record back, which some augmentations need; see also
-        `own_flow_of`.
+      InputError: the tokens do not give the events of a record back, which some augmentations need; or there is no
+        synthetic flow that fits, see `open_synthetic`; or no flow of the run's own, see `own_flow_of`.
     """
-    how, found = sections.augment_config(config), windows
-    if how.alters_events:
-        assert isinstance(windows, TokenBookDataset) and beside.tokenizer is not None
+    found: Windows = windows
+    if isinstance(windows, TokenBookDataset):
+        how = sections.augment_config(config)
         flow = own_flow_of(config, workdir, windows) if how.own_flow else ()
-        sizes = {"tokenizer": beside.tokenizer, "book_levels": config.data.book_levels}
         of_span = own_flow(flow, windows.spans, share=how.own_flow)
-        found = AlteredWindows(windows, how.alterations(), **sizes, of_span=of_span)
-    return MirroredWindows(found) if config.data.mirror else found
+        found = altered = _altered(config, windows, beside, of_span)
+        if how.synthetic:
+            source = open_synthetic(config, workdir)
+            synthetic = TokenBookDataset(
+                source, context=windows.context, time_buckets=windows.time_buckets, evaluation=False, beside=beside
+            )
+            found = MixedWindows(altered, _altered(config, synthetic, beside, {}), share=how.synthetic)
+    if config.data.mirror:
+        found = MirroredWindows(found)
+    hidden = config.data.augment.token_dropout
+    return DroppedTokens(found, share=hidden) if hidden else found
+
+
+def _altered(
+    config: ml_collections.ConfigDict,
+    windows: TokenBookDataset,
+    beside: Beside,
+    of_span: Mapping[Span, Sequence[Alteration]],
+) -> TokenBookDataset | AlteredWindows:
+    """Return windows with the alterations of events that a configuration asks for, and those of single windows."""
+    alterations = sections.augment_config(config).alterations()
+    if not alterations and not of_span:
+        return windows
+    assert beside.tokenizer is not None
+    sizes = {"tokenizer": beside.tokenizer, "book_levels": config.data.book_levels}
+    return AlteredWindows(windows, alterations, **sizes, of_span=of_span)
 
 
 def moments(config: ml_collections.ConfigDict, workdir: pathlib.Path, beside: Beside) -> dict[str, np.ndarray]:

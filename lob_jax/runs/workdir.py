@@ -20,6 +20,7 @@ LEAVINGS = {
     "ingest_report.json": "what was read from the feed",
     "quarantine": "rows that violate their format",
     "records": "token records, by split (ArrayRecord)",
+    "records_synthetic": "token records of simulated flow to train on",
     "find_lr.json": "loss by learning rate, and the rate suggested",
     "overfit.json": "loss by step on a single batch",
     "sweep.json": "every trial of a search: parameters, loss, state, folder",

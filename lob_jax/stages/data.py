@@ -12,7 +12,7 @@ import ml_collections
 from rich.progress import DownloadColumn
 
 from lob_jax.book.day import MarketDay
-from lob_jax.console import bar, console, show
+from lob_jax.console import bar, console, show, waiting
 from lob_jax.data.records.folder import has_records
 from lob_jax.data.records.manifest import check_manifest, fingerprint, load_manifest, record_format
 from lob_jax.feeds.feed import DaySource, Feed
@@ -29,6 +29,7 @@ from lob_jax.runs.records import (
     tokenizer_of,
     write_records,
 )
+from lob_jax.runs.synthetic import prepare_synthetic
 from lob_jax.runs.workdir import write_json
 from lob_jax.statistics.inspection import inspect_day, tables
 from lob_jax.tokens.tokenizer import Tokenizer
@@ -107,6 +108,11 @@ def prepare(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     state = "found" if found else "written"
     console.print(f"{events:,} events as {tokens:,} tokens ({tokens / events:.2f} per event), {state} in {folder}")
     _tell_losses(manifest["days"])
+    augment = config.data.augment
+    if augment.synthetic:
+        with waiting("preparing synthetic flow", usually="the time that the training split took"):
+            prepare_synthetic(config, workdir)
+        console.print(f"synthetic flow: {augment.synthetic_run or 'simulated'}")
 
 
 def _tokenizer_to_prepare(

@@ -16,7 +16,7 @@ from lob_jax.console import console, show, waiting
 from lob_jax.errors import flat
 from lob_jax.evaluation.leakage import Finding, findings_table, told
 from lob_jax.evaluation.likelihood.hidden import hidden_table
-from lob_jax.evaluation.table import head_tables
+from lob_jax.evaluation.table import head_tables, robustness_table
 from lob_jax.evaluation.table import table as evaluation_table
 from lob_jax.figures.day import save
 from lob_jax.figures.reliability import reliability_figure
@@ -118,6 +118,8 @@ def evaluate(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> None:
     write_json(workdir / "evaluation.json", result)
     for shown in [hidden_table(result)] if hidden else [evaluation_table(result), *head_tables(result)]:
         show(shown)
+    if "robustness" in result:
+        show(robustness_table(result["robustness"]))
     console.print(told([Finding(**finding) for finding in result["audit"]]))
     if "calibration" in result:
         path = workdir / "figures" / "reliability.png"

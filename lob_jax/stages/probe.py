@@ -48,6 +48,7 @@ def _prepared(
         devices=jax.devices(),
         before=None,
         masks=data.masks,
+        also=data.also,
     )
     console.print(f"{parameter_count(model):,} parameters, {train.windows_per_step} windows per step, {steps} steps")
     return run, data

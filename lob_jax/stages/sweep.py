@@ -28,6 +28,7 @@ from lob_jax.errors import InputError, TrainingError, differing, flat
 from lob_jax.later_keys import FIRST, VERSION, Source, completed, refuse_newer, version
 from lob_jax.lock import locked
 from lob_jax.runs.source import check_source, start_of
+from lob_jax.runs.synthetic import prepare_synthetic
 from lob_jax.runs.training import open_training_data, refuse_what_cannot_fit
 from lob_jax.runs.workdir import write_config, write_json
 from lob_jax.signals import Stopped, exit_status, listening, same_command
@@ -303,6 +304,7 @@ def _train(
     ).items():  # the trial may have been killed between a checkpoint and its report
         _report(trial, step, loss, every=every)
     _make_folder(folder, records=workdir / "records")
+    prepare_synthetic(mine, folder)  # what is searched may be how much there is of it
     settings, data = sections.plain(mine), open_training_data(mine, folder)
     write_config(folder, settings)
     summary = run_training(

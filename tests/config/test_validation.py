@@ -59,6 +59,8 @@ def test_base_is_what_the_architecture_says():
         ("generate.seed", 2**32),
         ("evaluate.batch_size", 0),
         ("evaluate.direction_events", -1),
+        ("evaluate.manipulated", ("churning",)),
+        ("evaluate.manipulated_records", 0),
         ("evaluate.ngram_orders", ()),
         ("evaluate.ngram_orders", (0, 1)),
         ("sweep.space", "train.warmup_steps=uniform(1,99999999999999999999999)"),

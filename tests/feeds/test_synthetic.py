@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from lob_jax.book.replay import replay
 from lob_jax.errors import InputError
-from lob_jax.events.instrument import NS_PER_SECOND
+from lob_jax.events.instrument import NS_PER_SECOND, Instrument
 from lob_jax.events.schema import COLUMNS, Code, Kind
-from lob_jax.feeds.synthetic import SyntheticFeed, business_days, simulate_day
+from lob_jax.feeds.feed import DaySource
+from lob_jax.feeds.synthetic import Session, SessionsFeed, SyntheticFeed, business_days, simulate_day
 from lob_jax.simulation.arrivals import new_arrivals, wait
 from lob_jax.simulation.flow import SHIFT, compile_flow
 from lob_jax.simulation.flow_parameters import Distribution, FlowParameters
@@ -247,3 +248,39 @@ def test_any_seed_keeps_the_rules(seed, events, halts):
     day = simulate_day(parameters, seed=seed, events=events, trading_day=DAY)
     assert broken_rules(day) == []
     assert not any(states_of(day, levels=1).counts.values())
+
+
+def sessions():
+    """Return two sessions, of instruments with other hours, ticks and prices."""
+    for symbol, tick, price, open_s in (("AAA", 25, 12_000, 3_600), ("BBB", 1, 90_000, 7_200)):
+        instrument = Instrument(symbol=symbol, venue="SIM", trading_day="2020-05-04", price_scale=1_000, tick=tick)
+        parameters = FlowParameters(open_s=open_s, close_s=open_s + 1_800, open_price=price, tick=tick)
+        yield Session(instrument, parameters, 4_000)
+
+
+def test_sessions_are_simulated_each_with_its_own_instrument_hours_and_price():
+    feed = SessionsFeed(list(sessions()), seed=5)
+    assert feed.days() == [DaySource(None, symbol, "2020-05-04") for symbol in ("AAA", "BBB")]
+    for day, session in zip(map(feed.read, feed.days()), sessions(), strict=True):
+        assert day.instrument == session.instrument and 2_500 < len(day.events) < 6_000
+        seconds = (day.events.time_ns - day.instrument.midnight_ns()) / NS_PER_SECOND
+        assert seconds.min() >= session.parameters.open_s and seconds.max() < session.parameters.close_s
+        assert not (day.events.price[day.events.kind == Kind.ADD] % session.parameters.tick).any()
+        first = states_of(day).mid2()[0] / 2 / session.parameters.tick
+        assert abs(first - session.parameters.open_price) < 100
+
+
+def test_the_seed_of_a_session_has_the_seed_of_the_feed_and_its_place():
+    one, other = sessions()
+    same = dataclasses.replace(one, instrument=dataclasses.replace(one.instrument, symbol="CCC"))
+    feed, again, third = SessionsFeed((one, same), 5), SessionsFeed((one, other), 5), SessionsFeed((one,), 6)
+    first, second = map(feed.read, feed.days())
+    days = (first, again.read(again.days()[0]), second, third.read(third.days()[0]))
+    kinds = [day.events.kind[:500].tolist() for day in days]
+    assert kinds[0] == kinds[1] and kinds[2] != kinds[0] != kinds[3]
+    assert feed.inputs(feed.days())["seed"] == 5 and feed.inputs(feed.days()[1:]) != feed.inputs(feed.days()[:1])
+
+
+def test_a_session_that_is_not_listed_is_refused():
+    with pytest.raises(InputError, match="no such day"):
+        SessionsFeed(list(sessions()), 0).read(DaySource(None, "CCC", "2020-05-04"))

@@ -1,4 +1,4 @@
-"""A run that is trained on flow of its own: the model that it starts from has continued the market in its windows."""
+"""A run that is trained on the flow of its own: the model that it starts from has continued its windows before."""
 
 import json
 

@@ -177,9 +177,14 @@ def day_parts(
 ) -> list[Part]:
     """Return one instrument's parts of trading day number `day` of `days`; two days need no embargo between them.
 
+    With a `train_fraction` of 1, which is for flow that is trained on alone, all events of any day are in the training
+    split.
+
     Raises:
       InputError: see `split_day`.
     """
+    if train_fraction == 1:
+        return [Part("train", 0, n_events, lead=0)]
     return split_day(
         n_events,
         train_fraction=train_fraction,

@@ -8,13 +8,15 @@ from absl import flags
 
 from lob_jax.data.windows.augment.drawing import Drawable, drawn
 from lob_jax.data.windows.augment.mirror import MirroredWindows
+from lob_jax.data.windows.augment.synthetic import MixedWindows
+from lob_jax.data.windows.augment.token_dropout import DroppedTokens
 from lob_jax.data.windows.augment.windows import AlteredWindows
 from lob_jax.data.windows.dataset import TokenBookDataset, Window
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.errors import InputError
 from lob_jax.signals import leave_to_parent
 
-Windows = TokenBookDataset | PairedDataset | AlteredWindows | MirroredWindows
+Windows = TokenBookDataset | PairedDataset | AlteredWindows | MixedWindows | MirroredWindows | DroppedTokens
 
 
 @dataclasses.dataclass(frozen=True)

@@ -73,8 +73,8 @@ def likelihood(
     time_digits = tokenizer.vocabulary.time_digits
     targets = targets_of(source, scores)
     counts = {
-        "model": _counts(scores, targets, time_digits=time_digits),
-        "model_grammar": _counts(scores.grammar, targets, time_digits=time_digits),
+        "model": counts_of(scores, targets, time_digits=time_digits),
+        "model_grammar": counts_of(scores.grammar, targets, time_digits=time_digits),
         **{name: _baseline_counts(source, one, time_digits=time_digits) for name, one in baselines.items()},
     }
     how = {"sets": sets, "tokenizer": tokenizer, "escape_FK": escape_FK}
@@ -148,7 +148,7 @@ def _in_book(
         for name, baseline in baselines.items():
             log_p, predicted = baseline.within(record, limits)
             parts[name].append(Scored(predicted[own], target[own], -log_p[own], field[own], time_digits))
-    of_model = _counts(scores, targets, time_digits=time_digits)
+    of_model = counts_of(scores, targets, time_digits=time_digits)
     return {"model": of_model, **{name: count_events(part) for name, part in parts.items()}}, escaped / max(tokens, 1)
 
 
@@ -177,7 +177,7 @@ def targets_of(source: PreparedRecords, scores: TokenScores) -> Targets:
     return found
 
 
-def _counts(scores: TokenScores | InGrammar | InBook, targets: Targets, *, time_digits: int | None) -> EventCounts:
+def counts_of(scores: TokenScores | InGrammar | InBook, targets: Targets, *, time_digits: int | None) -> EventCounts:
     """Return the counts of a model's scores, as it predicts, within the grammar or in the book."""
     edges = np.cumsum([0, *(len(tokens) for tokens, _ in targets)])
     rows = [slice(*edge) for edge in itertools.pairwise(edges)]

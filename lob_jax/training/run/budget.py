@@ -129,9 +129,10 @@ def passes(config: ModelConfig, train: TrainConfig) -> int:
     """Return the forward passes of a window whose activations are kept at once for the backward pass.
 
     They are that of the clean tokens, and those of adversarial ones and of two augmented views, see `TrainConfig`.
+    Mixup keeps embeddings and logits twice, which is counted as a pass.
     """
     views = VIEWS * (config.heads.contrastive_size > 0 and train.contrastive_views == "augmented")
-    return 1 + (train.adversarial != "none") + views
+    return 1 + (train.adversarial != "none") + (train.mixup > 0) + views
 
 
 def available_bytes(devices: Sequence[jax.Device]) -> int:

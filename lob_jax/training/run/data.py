@@ -29,6 +29,7 @@ class TrainingData:
       vocabulary_hash: hash of the vocabulary of the tokens.
       measured: what the initial parameters depend on, see `init_state`.
       masks: the masks of the next token, for a model that has one, see `ModelConfig.mask`.
+      also: names of arrays of the training windows that a step reads beside those that the model reads of any window.
       fingerprint: everything else that determines the tokens, as JSON values: the tokenizer, the days, file hashes.
     """
 
@@ -39,6 +40,7 @@ class TrainingData:
     vocabulary_hash: str
     measured: Measured = NOTHING_MEASURED
     masks: Masks | None = None
+    also: tuple[str, ...] = ()
     fingerprint: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 

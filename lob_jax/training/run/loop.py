@@ -143,6 +143,7 @@ def train(
             devices=devices,
             before=None if latest is None else latest.micro_batch,
             masks=data.masks,
+            also=data.also,
         )
         about = dataclasses.replace(about, micro_batch=run.plan.micro_batch)
         began = start() if start is not None and latest is None else None

@@ -53,6 +53,7 @@ class Run:
       eval_step: the jitted evaluation step.
       validation: the validation windows, on the host, in micro-steps; only this process's share of them.
       masks: see `summed_loss`.
+      also: see `TrainingData`.
     """
 
     model: LOBTransformer
@@ -65,6 +66,12 @@ class Run:
     eval_step: Callable[[Any, Batch], tuple[jax.Array, jax.Array]]
     validation: Sequence[Batch]
     masks: Masks | None = None
+    also: tuple[str, ...] = ()
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Return the names of the arrays that a training step reads."""
+        return (*fields_read(self.model.config), *self.also)
 
     @property
     def micro_windows(self) -> int:
@@ -102,6 +109,7 @@ def prepare_run(
     before: int | None,
     measured: Measured = NOTHING_MEASURED,
     masks: Masks | None = None,
+    also: tuple[str, ...] = (),
 ) -> Run:
     """Return a run that is ready to be compiled; nothing is placed on a device yet.
 
@@ -115,6 +123,7 @@ def prepare_run(
       before: the micro-batch before resuming; None for a new run.
       measured: see `init_state`.
       masks: see `summed_loss`.
+      also: see `TrainingData`.
 
     Raises:
       InputError: the run does not fit in memory or on the devices, there is nothing to validate on, or a pattern of
@@ -155,6 +164,7 @@ def prepare_run(
         eval_step=evaluate,
         validation=[_own_windows(batch) for batch in cut],
         masks=masks,
+        also=also,
     )
 
 
@@ -234,7 +244,7 @@ def compiled(run: Run, options: dict[str, bool] | None = None) -> Run:
       run: see `prepare_run`.
       options: XLA compiler options by name, which override those in XLA_FLAGS.
     """
-    micro_step = blank_batch(run.model.config, run.micro_windows)
+    micro_step = blank_batch(run.model.config, run.micro_windows, also=run.also)
     groups = (window_groups(run.mesh),) if run.config.parallel == "pmap" else ()
 
     def shape(leaf: np.ndarray) -> jax.ShapeDtypeStruct:
@@ -284,8 +294,7 @@ def place_step(run: Run, batches: Sequence[Batch]) -> Batch:
     Each of P processes passes its own windows, every P-th of the step.
     """
     process, processes = jax.process_index(), jax.process_count()
-    fields = fields_read(run.model.config)
-    batch = split(join(batches, fields, process=process, processes=processes), run.micro_windows // processes)
+    batch = split(join(batches, run.fields, process=process, processes=processes), run.micro_windows // processes)
     return _placed(run, batch, axis=1)
 
 

@@ -85,10 +85,17 @@ def peak_flops(devices: Sequence[jax.Device], dtype: str) -> tuple[float, str]:
     return matmul_rate(devices[0], dtype) * (1 if shared else len(devices)), f"a measured {dtype} matmul"
 
 
-def blank_batch(config: ModelConfig, windows: int) -> Batch:
-    """Return one micro-step [1, windows, ...] of zeros in which every token is scored: enough to take the time of."""
+def blank_batch(config: ModelConfig, windows: int, *, also: tuple[str, ...] = ()) -> Batch:
+    """Return one micro-step [1, windows, ...] of zeros in which every token is scored: enough to take the time of.
+
+    Args:
+      config: the model.
+      windows: number of windows.
+      also: names of arrays beside those that the model reads of any window.
+    """
     assets = (2,) if config.attention.cross_asset else ()
-    batch = zeros(config, fields_read(config), windows=(1, windows, *assets), tokens=config.max_seq_length + 1)
+    names = (*fields_read(config), *also)
+    batch = zeros(config, names, windows=(1, windows, *assets), tokens=config.max_seq_length + 1)
     return {**batch, "scored": np.ones_like(batch["scored"]), "example": np.arange(windows, dtype=np.int32)[None]}
 
 

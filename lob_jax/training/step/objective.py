@@ -37,6 +37,7 @@ class Objective:
     adversarial_eps: float
     adversarial_steps: int
     adversarial_weight: float
+    mixup: float
 
 
 NEXT_TOKEN = Objective(
@@ -55,6 +56,7 @@ NEXT_TOKEN = Objective(
     adversarial_eps=0.1,
     adversarial_steps=3,
     adversarial_weight=1.0,
+    mixup=0.0,
 )
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from lob_jax.errors import InputError
 from lob_jax.models.apply import apply
-from lob_jax.models.embeddings import rows_of
+from lob_jax.models.embeddings import Mixture, rows_of
 from lob_jax.models.heads import Outlook
 from lob_jax.models.inputs import Conditioning, Role, fields_read, given
 from lob_jax.models.layers import example_keys
@@ -23,8 +23,9 @@ from lob_jax.tokens.vocabulary import PAD
 from lob_jax.training.step.adversarial import worst_addition
 from lob_jax.training.step.contrastive import VIEWS, augmented, contrastive_loss, last_scored, make_rows, view_keys
 from lob_jax.training.step.loss import Within, blockwise_cross_entropy, cross_entropy
+from lob_jax.training.step.mixup import PARTNER, Mixing, scaled, shares
 from lob_jax.training.step.objective import NEXT_TOKEN, OBJECTIVES, Objective
-from lob_jax.training.step.shift import Batch, Task, in_rows
+from lob_jax.training.step.shift import Batch, Task, in_rows, shown
 from lob_jax.training.step.tasks import Parts, weighted_sum
 
 # Folded into the key of a step, so that what is random in the parts is independent of dropout and of hidden tokens.
@@ -46,23 +47,30 @@ def summed_loss(
 
     Args:
       params: the model's parameters, with the group `tasks.TASKS` if the weights of the parts are learned.
-      batch: the windows.
-      key: dropout key, which the example numbers are folded into; None for no dropout and no adversarial part.
+      batch: the windows, with their partners if the objective mixes them, see `mixup.with_partners`.
+      key: dropout key, which the example numbers are folded into; None for no dropout, no adversarial part and no
+        mixup.
       model: the model; its heads determine the parts of the loss.
       objective: the objective and the weights of the parts.
       masks: the masks of the next token, for a model that has one, see `ModelConfig.mask`.
       devices_axis: axis name of a pmap, in which each device has separate windows; None under jit.
 
     Returns:
-      The weighted sum of all parts; the number of scored tokens; and, if there are several, the unweighted sum of each
-      part: "token" (next or hidden), "ahead", "direction", "volatility", "contrastive", "adversarial".
+      The weighted sum of all parts; the number of scored tokens, with mixup by their shares; and, if there are several,
+      the unweighted sum of each part: "token" (next or hidden), "ahead", "direction", "volatility", "contrastive",
+      "adversarial".
     """
     batch = in_rows(batch)
     task = OBJECTIVES[objective.kind].task(batch, key, model.config, objective)
     how: dict[str, Any] = {"deterministic": True}
     if key is not None:
         how = {"deterministic": False, "example_B": batch["example"], "rngs": {"dropout": key}}
-    if len(model.config.heads.losses) == 1:
+    if key is not None and objective.mixup:
+        partner = OBJECTIVES[objective.kind].task(batch[PARTNER], key, model.config, objective)
+        mixing = Mixing(partner, shares(key, batch["example"], objective.mixup, model.config.param_dtype))
+        token, weight = _mixed_loss(params, task, mixing, how, model, objective, masks)
+        parts = {"token": token}
+    elif len(model.config.heads.losses) == 1:
         token, weight = _token_loss(params, task, how, model, objective, masks)
         parts = {"token": token}
     else:
@@ -144,7 +152,7 @@ def _vectors_of_views(
     key = how["rngs"]["dropout"] if "rngs" in how else jax.random.key(EVALUATION_SEED)
     _, conditioning, _, weights_BT = task
     read = {name: given(conditioning, name) for name in fields_read(model.config, Role.BESIDE)}
-    tokens_BT, example_B, scored_BT = batch["tokens"][:, :-1], batch["example"], batch["scored"][:, :-1]
+    tokens_BT, example_B, scored_BT = shown(batch)[:, :-1], batch["example"], batch["scored"][:, :-1]
     market_B = example_B // 2 if model.config.attention.cross_asset else example_B  # peers are mirrored together
 
     def of_view(view: jax.Array) -> jax.Array:
@@ -185,6 +193,32 @@ def _adversarial_loss(
         steps=objective.adversarial_steps,
     )
     return loss(params, added_BTD)
+
+
+def _mixed_loss(
+    params: Any,
+    task: Task,
+    mixing: Mixing,
+    how: dict[str, Any],
+    model: LOBTransformer,
+    objective: Objective,
+    masks: Masks | None,
+) -> tuple[jax.Array, jax.Array]:
+    """Return (nll_sum, weight_sum) of the next tokens of windows and of their partners, from a mixture of both."""
+    variables, share_B = {"params": params}, mixing.share_B
+    tokens_BT, conditioning, _, _ = task
+    mixture = Mixture(*mixing.partner[:2], share_B)
+    x_BTD, _ = apply(model, variables, tokens_BT, conditioning, **how, mixture=mixture, method="stream")
+    projection = apply(model, variables, method="projection")
+
+    def loss(task: Task) -> tuple[jax.Array, jax.Array]:
+        _, conditioning, targets_BT, weights_BT = task
+        features = apply(model, variables, x_BTD, conditioning, method="next_features")
+        within = _within(conditioning, model, masks)
+        return _cross_entropy(features, projection, targets_BT, weights_BT, objective, within)
+
+    both = loss(scaled(task, share_B)), loss(scaled(mixing.partner, 1 - share_B))
+    return jax.tree.map(jnp.add, *both)
 
 
 def _token_loss(

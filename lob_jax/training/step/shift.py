@@ -32,8 +32,9 @@ def shift(batch: Batch) -> Task:
     the token as a target, so weight t is that of token t+1.
 
     Args:
-      batch: tokens int32 [B, T+1]; scored bool or float [B, T+1], the weight of each token as a target; and the other
-        arrays that the model reads, see `lob_jax.models.inputs`.
+      batch: tokens int32 [B, T+1]; scored bool or float [B, T+1], the weight of each token as a target; perhaps shown
+        int32 [B, T+1], what is read in place of the tokens; and the other arrays that the model reads, see
+        `lob_jax.models.inputs`.
 
     Returns:
       tokens_BT int32, their conditioning, targets_BT int32, weights_BT float32.
@@ -41,7 +42,12 @@ def shift(batch: Batch) -> Task:
     known = names_of(Role.BESIDE, Role.PLACE)
     conditioning = {name: leaf[:, :-1] for name, leaf in batch.items() if name in known}
     weights_BT = batch["scored"][:, 1:].astype(jnp.float32)
-    return batch["tokens"][:, :-1], conditioning, batch["tokens"][:, 1:], weights_BT
+    return shown(batch)[:, :-1], conditioning, batch["tokens"][:, 1:], weights_BT
+
+
+def shown(batch: Batch) -> Any:
+    """Return the tokens that a model reads of windows, int32 [B, T+1]: `shown` if they have it, else `tokens`."""
+    return batch.get("shown", batch["tokens"])
 
 
 def join(batches: Sequence[Batch], fields: tuple[str, ...], *, process: int = 0, processes: int = 1) -> Batch:

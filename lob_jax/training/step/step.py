@@ -14,6 +14,7 @@ from lob_jax.models.masking import Masks
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.training.step.layout import replicated, split_over_windows, state_sharding
 from lob_jax.training.step.loss_scale import after_step
+from lob_jax.training.step.mixup import with_partners
 from lob_jax.training.step.objective import NEXT_TOKEN, Objective
 from lob_jax.training.step.parts import summed_loss
 from lob_jax.training.step.shift import Batch
@@ -47,8 +48,11 @@ def summed_gradients(
     given. The caller divides once, by the weight of the entire step: means of micro-steps would give tokens in a
     micro-step with few scored tokens too much weight.
 
-    `trained` is what the gradients are with respect to, and `whole` returns the complete parameters for it.
+    `trained` is what the gradients are with respect to, and `whole` returns the complete parameters for it. With mixup,
+    the partners of windows are among those of all micro-steps.
     """
+    if objective.mixup:
+        batch = with_partners(batch, key, devices_axis=devices_axis)
 
     def scaled(trained: Any, micro_batch: Batch) -> tuple[jax.Array, tuple[jax.Array, jax.Array, Parts]]:
         how: dict[str, Any] = {"model": model, "objective": objective, "masks": masks, "devices_axis": devices_axis}

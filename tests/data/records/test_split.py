@@ -38,6 +38,12 @@ def test_three_days_and_more_are_split_by_day():
     assert day_parts(77, day=4, **cut) == [Part("test", 0, 77, 0)]
 
 
+@pytest.mark.parametrize("days", [1, 2, 3])
+def test_flow_that_is_trained_on_alone_is_in_the_training_split(days):
+    cut = {"days": days, "train_fraction": 1.0, "validation_fraction": 0.1, "embargo_events": 50}
+    assert [day_parts(7, day=day, **cut) for day in range(days)] == [[Part("train", 0, 7, 0)]] * days
+
+
 def test_the_instruments_of_a_trading_day_share_its_number():
     days = [("2024-01-02", "A"), ("2024-01-02", "B"), ("2024-01-04", "A"), ("2024-01-05", "A"), ("2024-01-05", "C")]
     assert number_days(days) == ([0, 0, 1, 2, 2], 3)

@@ -11,6 +11,7 @@ from lob_jax.models.embeddings import MOMENTS
 from lob_jax.models.transformer import LOBTransformer, initial_parameters
 from lob_jax.tokens.vocabulary import VOCAB_SIZE
 from lob_jax.training.step import parts as step_parts
+from lob_jax.training.step.mixup import PARTNER
 from lob_jax.training.step.objective import NEXT_TOKEN
 from lob_jax.training.step.parts import summed_loss
 from lob_jax.training.step.tasks import with_tasks
@@ -26,6 +27,7 @@ OBJECTIVES = {  # of a name: the objective, the heads, the model
     "augmented views": ({"contrastive_views": "augmented"}, HEADS, {}),
     "learned weights": ({}, HEADS, {}),
     "adversarial": ({"adversarial": "fgm"}, NO_HEADS, {}),
+    "mixup": ({"mixup": 0.5}, NO_HEADS, {}),
 }
 STEP = 1e-6
 
@@ -56,6 +58,8 @@ def test_the_gradient_is_the_slope_of_the_loss(model_config, batch, monkeypatch,
     config = dataclasses.replace(config, heads=dataclasses.replace(config.heads, **heads))
     tokens = batch["heads"] if model else batch["tokens"]
     given = {**batch, "tokens": tokens}
+    if changes.get("mixup"):
+        given[PARTNER] = {name: leaf[::-1] for name, leaf in given.items()}
     if changes.get("adversarial"):  # the perturbation is a constant of the loss
         found = np.random.default_rng(2).normal(size=(*tokens[:, 1:].shape, config.d_model)) / 100
         monkeypatch.setattr(step_parts, "worst_addition", lambda *_, **__: jnp.asarray(found))

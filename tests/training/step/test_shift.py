@@ -50,3 +50,13 @@ def test_pad_adds_windows_that_do_not_count():
 def test_split_keeps_the_order():
     cut = split({"tokens": np.arange(8).reshape(4, 2)}, 2)
     np.testing.assert_array_equal(cut["tokens"], [[[0, 1], [2, 3]], [[4, 5], [6, 7]]])
+
+
+def test_what_is_shown_is_read_in_place_of_the_tokens_which_stay_targets(windows):
+    batch = windows(3)
+    hidden = {**batch, "shown": np.where(np.arange(batch["tokens"].shape[1]) % 3 == 0, 3, batch["tokens"])}
+    (tokens, *rest), (expected, *others) = shift(hidden), shift(batch)
+    np.testing.assert_array_equal(tokens, hidden["shown"][:, :-1])
+    assert (tokens != expected).any() and set(rest[0]) == set(others[0])
+    for one, other in zip(rest[1:], others[1:], strict=True):
+        np.testing.assert_array_equal(one, other)

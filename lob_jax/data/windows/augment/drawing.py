@@ -14,9 +14,13 @@ from lob_jax.data.windows.dataset import Window
 class Source(Protocol):
     """Windows by index."""
 
+    evaluation: bool
+
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Window: ...
+
+    def blank(self) -> Window: ...
 
 
 @runtime_checkable

@@ -7,6 +7,7 @@ import numpy as np
 
 from lob_jax.data.windows.augment.drawing import drawn
 from lob_jax.data.windows.augment.reflection import mirrored
+from lob_jax.data.windows.augment.synthetic import MixedWindows
 from lob_jax.data.windows.augment.windows import AlteredWindows
 from lob_jax.data.windows.dataset import TokenBookDataset, Window
 from lob_jax.data.windows.pairs import PairedDataset
@@ -15,7 +16,7 @@ from lob_jax.data.windows.pairs import PairedDataset
 class MirroredWindows:
     """Training windows, followed by the same windows mirrored: a random-access source like `TokenBookDataset`."""
 
-    def __init__(self, windows: TokenBookDataset | PairedDataset | AlteredWindows):
+    def __init__(self, windows: TokenBookDataset | PairedDataset | AlteredWindows | MixedWindows):
         self.windows, self.evaluation = windows, windows.evaluation
 
     def __len__(self) -> int:

@@ -1,8 +1,8 @@
 """Flow of a model's own, spliced into real flow: what the market does next, after some events that it did not write.
 
 In generation a model continues its own events, which it has never seen in training (exposure bias). Here it reads some
-of them, and then learns how the real market went on from there: scheduled sampling (Bengio et al., 2015) of whole
-events, which a trained model has drawn beforehand. They are no targets.
+of them and then learns how the real market went on from there: scheduled sampling (Bengio et al., 2015), of whole
+events that a trained model has drawn beforehand. They are no targets.
 """
 
 import dataclasses

@@ -4,9 +4,9 @@ import dataclasses
 from typing import Any
 
 from lob_jax.data.windows.augment.altered import Alteration
+from lob_jax.data.windows.augment.manipulation.draw import PATTERNS, Manipulation
 from lob_jax.errors import InputError
 
-PATTERNS = ("spoofing", "layering", "stuffing")
 SHARES = ("event_dropout", "token_dropout", "manipulation", "synthetic", "own_flow")
 COUNTS = ("warp_events", "own_events", "own_prompts")
 # Keys that matter only where another one, their switch, is above 0.
@@ -75,7 +75,10 @@ class AugmentConfig:
 
     def alterations(self) -> tuple[Alteration, ...]:
         """Return what is altered in the events of a window, in this order."""
-        return ()
+        found: list[Alteration] = []
+        if self.manipulation:
+            found.append(Manipulation(self.manipulation, self.patterns))
+        return tuple(found)
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that decide what is in the windows, by key under "augment", as plain JSON.
