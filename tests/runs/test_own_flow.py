@@ -52,7 +52,7 @@ def windows(trained, tuned):
 
 
 def test_a_place_is_in_the_first_half_of_its_window_behind_enough_of_its_record(windows):
-    plain, (_, found) = windows.windows, _read_of(windows)
+    plain, found = windows.windows, drawn_in(windows)
     assert [(one.window, one.at) for one in found] == [
         (place.window, place.at) for place in places_in(plain, 40, history=32, seed=0)
     ]
@@ -65,13 +65,13 @@ def test_a_place_is_in_the_first_half_of_its_window_behind_enough_of_its_record(
         assert np.count_nonzero(event < one.at) >= 32
 
 
-def _read_of(windows):
-    return None, [one for (flow,) in windows.of_span.values() for one in flow.continuations]
+def drawn_in(windows):
+    return [one for (flow,) in windows.of_span.values() for one in flow.continuations]
 
 
 def test_the_book_takes_what_the_model_has_drawn(windows):
     """It was drawn from the very book at its place."""
-    _, found = _read_of(windows)
+    found = drawn_in(windows)
     left_out = real = 0
     for index, one in enumerate(found):
         span = windows.windows.spans[one.window]
@@ -161,9 +161,8 @@ def test_without_a_run_to_start_from_it_is_refused():
 
 def test_without_it_a_run_is_as_before(trained):
     config = lob_jax.get_config("tiny", {**SMALL, "train.init": str(trained.workdir)})
-    assert isinstance(
-        windows_of(config, trained.workdir, "train", beside_of(config, trained.workdir)), TokenBookDataset
-    )
+    windows = windows_of(config, trained.workdir, "train", beside_of(config, trained.workdir))
+    assert isinstance(windows, TokenBookDataset)
     assert own_flow_digest(config, trained.workdir) == {}
     assert json.loads((trained.workdir / "config.json").read_text())["data"]["augment"]["own_flow"] == 0
     assert not (trained.workdir / FILE).exists()
