@@ -42,7 +42,7 @@ def get_config() -> ml_collections.ConfigDict:
     data.augment = augment = ml_collections.ConfigDict()
     augment.warp = 0.0  # time warping: standard deviation of the log of the factor of gaps, such as 0.3; 0 for none
     augment.warp_events = 50  # events over which the factor of gaps changes
-    augment.event_dropout = 0.0  # share of the events that are left out, with those that refer to their orders
+    augment.event_dropout = 0.0  # share of the new orders that are left out, with all their later events
     augment.token_dropout = 0.0  # share of the tokens that the model reads as MASK; all of them stay targets
     augment.manipulation = 0.0  # share of the windows into which a manipulation is spliced, whose events are no targets
     augment.patterns = ("spoofing", "layering", "stuffing")  # kinds of manipulation, by commas

@@ -58,6 +58,8 @@ def counts(D=768, L=12, H=64, T=1024) -> dict[str, int]:
         "multi_scale": BASE,
         "multi_task": BASE + outlook + 20 * D + D + 2 * 20,  # and the projection of the book, with its moments
         "own_flow": BASE,
+        "time_warp": BASE,
+        "event_dropout": BASE,
         "next_tokens": BASE + 3 * (D * D + D) + 2 * D,
         "performer": BASE + L * head_norms,
         "regimes": BASE + 6 * D,
@@ -86,6 +88,8 @@ EXACT = {
     "multi_scale": 94_352_656,
     "multi_task": 94_971_720,
     "own_flow": 94_352_656,
+    "time_warp": 94_352_656,
+    "event_dropout": 94_352_656,
     "next_tokens": 96_125_968,
     "performer": 94_355_728,
     "regimes": 94_357_264,

@@ -4,7 +4,9 @@ import dataclasses
 from typing import Any
 
 from lob_jax.data.windows.augment.altered import Alteration
+from lob_jax.data.windows.augment.dropout import EventDropout
 from lob_jax.data.windows.augment.manipulation.draw import PATTERNS, Manipulation
+from lob_jax.data.windows.augment.warp import Warp
 from lob_jax.errors import InputError
 
 SHARES = ("event_dropout", "token_dropout", "manipulation", "synthetic", "own_flow")
@@ -25,7 +27,7 @@ class AugmentConfig:
     Attributes:
       warp: standard deviation of the log of the factor by which gaps are stretched, see `augment.warp`; 0 for none.
       warp_events: events over which the factor changes.
-      event_dropout: share of the events that are left out, see `augment.dropout`.
+      event_dropout: share of the orders that are left out, see `augment.dropout`.
       token_dropout: share of the tokens that the model reads as MASK, see `augment.token_dropout`.
       manipulation: share of the windows into which a manipulation is spliced, see `augment.manipulation`.
       patterns: the kinds of manipulation, of which one is drawn for each of these windows.
@@ -49,7 +51,9 @@ class AugmentConfig:
     own_prompts: int
 
     def __post_init__(self):
-        self._require("warp", self.warp >= 0, "a number, 0 or more")
+        self._require(
+            "warp", 0 <= self.warp <= 3, "a number in [0, 3]; at 1, gaps are often a third or three times as long"
+        )
         for name in COUNTS:
             self._require(name, getattr(self, name) >= 1, "a whole number, 1 or more")
         for name in SHARES:
@@ -76,6 +80,10 @@ class AugmentConfig:
     def alterations(self) -> tuple[Alteration, ...]:
         """Return what is altered in the events of a window, in this order."""
         found: list[Alteration] = []
+        if self.event_dropout:
+            found.append(EventDropout(self.event_dropout))
+        if self.warp:
+            found.append(Warp(self.warp, self.warp_events))
         if self.manipulation:
             found.append(Manipulation(self.manipulation, self.patterns))
         return tuple(found)
