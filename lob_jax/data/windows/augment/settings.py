@@ -51,9 +51,7 @@ class AugmentConfig:
     own_prompts: int
 
     def __post_init__(self):
-        self._require(
-            "warp", 0 <= self.warp <= 3, "a number in [0, 3]; at 1, gaps are often a third or three times as long"
-        )
+        self._require("warp", 0 <= self.warp <= 1, "in [0, 1], so that times stay in their range")
         for name in COUNTS:
             self._require(name, getattr(self, name) >= 1, "a whole number, 1 or more")
         for name in SHARES:

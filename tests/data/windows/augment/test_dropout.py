@@ -12,6 +12,7 @@ from lob_jax.data.windows.augment.altered import altered
 from lob_jax.data.windows.augment.dropout import EventDropout
 from lob_jax.data.windows.augment.settings import AugmentConfig
 from lob_jax.data.windows.augment.warp import Warp
+from lob_jax.errors import InputError
 from lob_jax.evaluation.paths.validity import check_events
 from lob_jax.events.halts import OPEN
 from lob_jax.events.schema import ASK, BID, Events, Kind
@@ -115,3 +116,11 @@ def test_a_configuration_leaves_out_before_it_warps():
     config = AugmentConfig(**{**off, "patterns": ("spoofing",), "warp": 0.3, "event_dropout": 0.1})
     assert config.alterations() == (EventDropout(0.1), Warp(0.3, 9))
     assert config.alters_events
+
+
+@pytest.mark.parametrize("warp", [-0.1, 1.1])
+def test_a_factor_that_times_could_not_hold_is_refused(warp):
+    names = {field.name for field in dataclasses.fields(AugmentConfig)}
+    off = dict.fromkeys(names, 0) | {"warp_events": 9, "own_events": 1, "own_prompts": 1, "synthetic_run": ""}
+    with pytest.raises(InputError, match="warp is out of range"):
+        AugmentConfig(**{**off, "patterns": ("spoofing",), "warp": warp})
