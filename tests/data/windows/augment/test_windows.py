@@ -10,8 +10,11 @@ from lob_jax.data.labels.regimes import Regimes
 from lob_jax.data.records.records import make_records
 from lob_jax.data.records.split import Part
 from lob_jax.data.windows.augment.altered import ADDED, Proposal
+from lob_jax.data.windows.augment.dropout import EventDropout
+from lob_jax.data.windows.augment.manipulation.draw import Manipulation
 from lob_jax.data.windows.augment.mirror import MirroredWindows
 from lob_jax.data.windows.augment.reflection import mirrored
+from lob_jax.data.windows.augment.warp import Warp
 from lob_jax.data.windows.augment.windows import AlteredWindows
 from lob_jax.data.windows.dataset import TokenBookDataset
 from lob_jax.data.windows.known import MAKERS, SETS, Beside
@@ -106,8 +109,11 @@ def ids_and_tokens(read):
 
 
 @pytest.mark.parametrize("mirror", [False, True])
-def test_what_is_drawn_depends_on_the_seed_and_the_place_alone(windows, mirror):
-    thin = altered_windows(windows, thinned)
+@pytest.mark.parametrize(
+    "alteration", [thinned, EventDropout(0.3), Warp(0.5, 20), Manipulation(1.0, ("spoofing", "layering", "stuffing"))]
+)
+def test_what_is_drawn_depends_on_the_seed_and_the_place_alone(windows, alteration, mirror):
+    thin = altered_windows(windows, alteration)
     thin = MirroredWindows(thin) if mirror else thin
     how = {"seed": 5, "epochs": 2, "shuffle": True}
     whole = ids_and_tokens(batches(thin, batch_size=4, **how))
@@ -123,7 +129,8 @@ def test_what_is_drawn_depends_on_the_seed_and_the_place_alone(windows, mirror):
     for ids, tokens in whole:
         for index, row in zip(ids, tokens, strict=True):
             drawn.setdefault(index, []).append(row)
-    assert all(one != other for one, other in (rows for rows in drawn.values() if len(rows) == 2))
+    anew = [rows[0] != rows[1] for rows in drawn.values() if len(rows) == 2]
+    assert np.mean(anew) > 0.8  # a short window may have nothing to leave out
 
 
 def test_a_mirrored_window_is_the_altered_one_mirrored(windows):
