@@ -26,11 +26,11 @@ from lob_jax.evaluation.evaluate import evaluate_direction, open_windows, score_
 from lob_jax.evaluation.fidelity.compare import compare
 from lob_jax.evaluation.likelihood.events import figures as bits_of
 from lob_jax.evaluation.likelihood.split import counts_of, targets_of
+from lob_jax.evaluation.robustness import robustness
 from lob_jax.models.accounting import parameter_count
 from lob_jax.models.masking import make_masks
 from lob_jax.runs.continuations.generate import check_continuations, flows_of, generate_many
 from lob_jax.runs.load import Run, get_config, load_run
-from lob_jax.runs.scoring import evaluate
 from lob_jax.runs.training import train
 from lob_jax.runs.workdir import write_json
 
@@ -43,6 +43,7 @@ MEASURING = {
     GENERATED: ("generate.", "score."),
     MANIPULATED: ("evaluate.manipulated",),
 }
+MANIPULATED_DIRECTIONS = 500  # events whose direction is predicted, in the clean and in the manipulated stream
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 MODEL = "model"  # the name of the generated flow
 
@@ -288,15 +289,24 @@ def manipulated(run: Run) -> dict[str, Any]:
 
     Returns:
       "figures": means over the patterns of bits_lost, the bits per event that manipulation costs beyond the clean flow,
-      and of macro_f1_manipulated; "robustness", what `--mode=evaluate` returns under this name.
+      and of macro_f1_manipulated; "robustness", by pattern, see `lob_jax.evaluation.robustness`.
     """
-    robustness = evaluate(run)["robustness"]
-    found = {}
+    section, found = run.config.evaluate, {}
+    by_pattern = robustness(
+        run.model,
+        run.params,
+        run.workdir / "records",
+        patterns=section.manipulated,
+        records=section.manipulated_records,
+        batch_size=section.batch_size,
+        direction_events=min(section.direction_events, MANIPULATED_DIRECTIONS),
+        beside=run.beside,
+    )
     for name, key in (("bits_lost", "difference"), ("macro_f1_manipulated", "macro_f1_manipulated")):
-        values = [one[key] for one in robustness.values()]
+        values = [one[key] for one in by_pattern.values()]
         if values and None not in values:
             found[name] = sum(values) / len(values)
-    return {"figures": found, "robustness": robustness}
+    return {"figures": found, "robustness": by_pattern}
 
 
 MEASURES: Mapping[str, Callable[[Run], dict[str, Any]]] = {

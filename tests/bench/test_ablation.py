@@ -20,6 +20,7 @@ from lob_jax.config.sections import model_config
 from lob_jax.errors import InputError
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.models.accounting import parameter_count
+from lob_jax.runs.load import Run
 from lob_jax.writers.lobster import write_lobster
 
 
@@ -66,17 +67,20 @@ def test_what_is_measured_decides_nothing_that_is_trained():
     assert trained_by(changes) == {"train.steps": 3} and set(MEASURING) >= {TESTED}
 
 
-def test_robustness_is_the_mean_over_the_patterns(monkeypatch):
+def test_robustness_is_the_mean_over_the_patterns(monkeypatch, tmp_path):
     one = {"difference": 0.5, "macro_f1_manipulated": 0.4, "bits_clean": 20.0}
     both = {"spoofing": one, "stuffing": {**one, "difference": 1.5, "macro_f1_manipulated": 0.2}}
-    monkeypatch.setattr("lob_jax.bench.cell.evaluate", lambda run: {"robustness": both})
-    found = manipulated(None)
+    monkeypatch.setattr("lob_jax.bench.cell.robustness", lambda *_, **how: both)
+    (cell,) = ablation.cells(chosen(tmp_path, "--rows=plain", "--seeds=1", "--manipulated=spoofing,stuffing"))
+    run = Run(tmp_path, cell.config(), None, None, None, None)
+    monkeypatch.setattr(Run, "beside", None)
+    found = manipulated(run)
     assert found == {
         "figures": {"bits_lost": 1.0, "macro_f1_manipulated": pytest.approx(0.3)},
         "robustness": both,
     }
     both["stuffing"]["macro_f1_manipulated"] = None  # a model that does not predict the direction
-    assert manipulated(None)["figures"] == {"bits_lost": 1.0}
+    assert manipulated(run)["figures"] == {"bits_lost": 1.0}
 
 
 def test_patterns_of_manipulation_are_tested_if_they_are_named(tmp_path):
