@@ -1,5 +1,7 @@
 """Experiments over HTTP: what is listed, created and decided, and by whom."""
 
+import threading
+
 import pytest
 
 from lob_jax.serving.http.trials import database
@@ -101,21 +103,10 @@ def test_only_operators_create_and_decide():
 
 def test_a_database_that_does_not_answer_in_time_is_told(server, monkeypatch):
     monkeypatch.setattr(database, "DATABASE_S", 0.05)
-    held = server.store._lock
-    monkeypatch.setattr(server.store, "experiments", lambda: held.acquire(timeout=1) and ())
-    import threading
-
-    holder = threading.Event()
-
-    def hold():
-        with held:
-            holder.wait(5)
-
-    thread = threading.Thread(target=hold)
-    thread.start()
+    answers = threading.Event()
+    monkeypatch.setattr(server.store, "experiments", lambda: answers.wait(5) and ())
     answer = server.client.get("/v1/experiments")
-    holder.set()
-    thread.join()
+    answers.set()
     assert kind(answer) == (503, "unavailable") and answer.headers["Retry-After"] == "1"
 
 
