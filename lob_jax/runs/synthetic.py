@@ -95,9 +95,11 @@ def synthetic_identity(config: ml_collections.ConfigDict, workdir: pathlib.Path)
 
 
 def _folder(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> pathlib.Path:
-    """Return the folder of the synthetic records; trials of a search, whose records are links, share the simulated."""
+    """Return the folder of the synthetic records; runs whose records are links share the simulated ones of a seed."""
     other = config.data.augment.synthetic_run
-    return expanded(other, where=KEY) / "records" if other else (workdir / "records").resolve().with_name(FOLDER)
+    if other:
+        return expanded(other, where=KEY) / "records"
+    return (workdir / "records").resolve().with_name(FOLDER) / str(config.seed)
 
 
 def _refused(expected: object, was: object, remedy: str, *, what: str = "this is no synthetic flow") -> InputError:

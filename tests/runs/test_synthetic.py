@@ -54,21 +54,21 @@ def first_tokens(data, count=6):
 
 
 def test_a_session_is_simulated_beside_each_training_day(beside):
-    real, simulated = (load_manifest(beside / name) for name in ("records", FOLDER))
+    real, simulated = (load_manifest(beside / name) for name in ("records", f"{FOLDER}/0"))
     train = real["days"][0]["parts"][0]
     (day,) = simulated["days"]
     assert [part["split"] for part in day["parts"]] == ["train"]
     assert day["instrument"] == {**real["days"][0]["instrument"], "venue": "SIM"}
     (session,) = simulated["fingerprint"]["inputs"]["sessions"]
     assert session["events"] == train["events"]
-    ours, theirs = (open_records(beside / name, "train") for name in ("records", FOLDER))
+    ours, theirs = (open_records(beside / name, "train") for name in ("records", f"{FOLDER}/0"))
     ends = [(of[0]["clock_ns"][1], of[len(of) - 1]["clock_ns"][-1]) for of in (ours, theirs)]
     assert ends[0][0] - 10**9 <= ends[1][0] and ends[1][1] <= ends[0][1] + 10**9
     assert abs(mids(theirs[0])[0] - mids(ours[0])[0]) <= 100 * day["instrument"]["tick"]
 
 
 def test_it_is_not_the_market_itself_though_that_is_simulated_with_the_same_seed(beside):
-    ours, theirs = (open_records(beside / name, "train") for name in ("records", FOLDER))
+    ours, theirs = (open_records(beside / name, "train") for name in ("records", f"{FOLDER}/0"))
     count = min(len(ours[0]["tokens"]), len(theirs[0]["tokens"]), 200)
     assert np.mean(ours[0]["tokens"][:count] == theirs[0]["tokens"][:count]) < 0.5
 
@@ -82,10 +82,10 @@ def test_every_simulated_record_decodes_and_replays(beside):
 
 
 def test_it_is_simulated_once(beside, monkeypatch):
-    before = (beside / FOLDER / "records.json").read_bytes()
+    before = (beside / FOLDER / "0" / "records.json").read_bytes()
     monkeypatch.setattr("lob_jax.feeds.synthetic.simulate_session", None)
     prepare_synthetic(config_of(), beside)
-    assert (beside / FOLDER / "records.json").read_bytes() == before
+    assert (beside / FOLDER / "0" / "records.json").read_bytes() == before
 
 
 def test_a_session_has_the_hours_and_the_price_of_its_day(make_record):
@@ -199,9 +199,13 @@ def test_windows_of_two_instruments_are_not_mixed():
     assert error.value.where == "config.data.augment.synthetic"
 
 
-def test_trials_of_a_search_share_what_is_simulated(beside, tmp_path):
+def test_runs_of_the_same_records_share_what_is_simulated_from_their_seed(beside, tmp_path):
     (tmp_path / "records").symlink_to(beside / "records", target_is_directory=True)
-    assert len(open_synthetic(config_of(), tmp_path)) == len(open_records(beside / FOLDER, "train"))
+    other = config_of(seed=1)
+    prepare_synthetic(other, tmp_path)
+    first, second = open_synthetic(config_of(), tmp_path), open_synthetic(other, tmp_path)
+    assert not np.array_equal(first[0]["tokens"][:200], second[0]["tokens"][:200])
+    assert len(open_synthetic(config_of(), tmp_path)) == len(open_records(beside / FOLDER / "0", "train"))
 
 
 @pytest.fixture(name="generated", scope="module")
@@ -253,5 +257,6 @@ def test_the_simulated_market_is_another_one_by_seed(beside, tmp_path):
     config = config_of(seed=1)
     shutil.copytree(beside / "records", tmp_path / "records")
     prepare_synthetic(config, tmp_path)
-    one, other = (load_manifest(folder / FOLDER)["shards"] for folder in (beside, tmp_path))
+    folders = (beside / FOLDER / "0", tmp_path / FOLDER / "1")
+    one, other = (load_manifest(folder)["shards"] for folder in folders)
     assert [shard["sha256"] for shard in one.values()] != [shard["sha256"] for shard in other.values()]
