@@ -300,7 +300,8 @@ class Checkpoints:
             return None, []
         latest = metas[max(metas)]
         where, values = f"step {latest.step} in {self.folder}", latest.changeable | latest.rounding
-        refuse_mismatch(latest.identity, identity, where=where, values=values, written_by=latest.versions[US])
+        told = {"where": where, "values": values, "written_by": latest.versions[US]}
+        refuse_mismatch(latest.identity, identity, whole=True, **told)
         newest = newest_sound(metas)
         reasons = {step: meta.unsound for step, meta in metas.items() if meta.unsound and step > newest}
         remarks = self.set_aside(reasons)

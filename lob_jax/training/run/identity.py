@@ -209,6 +209,7 @@ def refuse_mismatch(
     wanted: Mapping[str, Any],
     *,
     where: object,
+    whole: bool = False,
     values: Mapping[str, Any] | None = None,
     written_by: str = FIRST,
 ) -> None:
@@ -217,6 +218,8 @@ def refuse_mismatch(
     Args:
       saved: the identity in the checkpoint.
       wanted: the identity, or a part of it, that it must have.
+      whole: whether `wanted` is the whole identity of a run, so that a setting of the data that only the checkpoint has
+        is one that the run has switched off.
       where: the location of the checkpoint, for errors.
       values: other values of the checkpoint's run, by key, for the remedy.
       written_by: the version of lob_jax that saved it.
@@ -229,7 +232,8 @@ def refuse_mismatch(
     known = {*wanted, *keys_of(*Role), *OTHERS}
     unknown = [key for key in {**saved, **values} if key not in known and not key.startswith("data.")]
     refuse_newer(unknown, Source("the checkpoint", of="a run", where=where, written_by=written_by))
-    differing = {key: (saved.get(key, ABSENT), wanted.get(key, ABSENT)) for key in (*wanted, *_off(saved, wanted))}
+    off = [key for key in saved if whole and key not in wanted and key.startswith("data.") and key in keys_of(*Role)]
+    differing = {key: (saved.get(key, ABSENT), wanted.get(key, ABSENT)) for key in (*wanted, *off)}
     differing = {key: (was, now) for key, (was, now) in differing.items() if was != now}
     if differing:
         raise InputError(
@@ -239,13 +243,6 @@ def refuse_mismatch(
             was=_listed({key: now for key, (_, now) in differing.items()}),
             remedy=_remedy({key: was for key, (was, _) in differing.items()}, values),
         )
-
-
-def _off(saved: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """Return the settings of the data that a checkpoint has and the run lacks: an augmentation that is off."""
-    if not any(key.startswith("data.") for key in wanted):  # the part of an identity that models share
-        return []
-    return [key for key in saved if key not in wanted and key.startswith("data.") and key in keys_of(*Role)]
 
 
 def _listed(values: Mapping[str, Any]) -> str:

@@ -226,7 +226,7 @@ def test_a_measure_is_of_the_windows_and_of_nothing_else(windows, train_config):
 
 def refused(saved, wanted, values=None):
     with pytest.raises(InputError) as caught:
-        refuse_mismatch(saved, wanted, where="step 4", values=values)
+        refuse_mismatch(saved, wanted, where="step 4", whole=True, values=values)
     return caught.value
 
 
@@ -235,7 +235,8 @@ def test_an_augmentation_that_is_switched_off_is_refused():
     error = refused({"data": {**data, "mirror": True, "augment": {"warp": 0.3}}}, {"data": data})
     assert "data.mirror = True" in str(error.expected) and "data.augment.warp = 0.3" in str(error.expected)
     assert "--config.data.mirror=True --config.data.augment.warp=0.3" in str(error.remedy)
-    refuse_mismatch({"data": {"mirror": True}, "model": {"b": 1}}, {"model": {"b": 1}}, where="here")
+    bins = {"volatility_regimes": 3}  # what a model that uses regimes asks of a checkpoint that it reads
+    refuse_mismatch({"data": {**bins, "mirror": True, "book_levels": 5}}, {"data": bins}, where="here")
 
 
 def test_a_refusal_has_a_line_for_what_differs_and_options_that_mend_it():
