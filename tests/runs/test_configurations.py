@@ -9,7 +9,7 @@ from tests.runs.conftest import SMALL
 
 OTHERS = {"deeplob", "linear", "tft", "sized", "lobster_day", "own_flow"}  # forecasters, no model, a file, a run
 FILES = {path.stem for path in pathlib.Path(__file__).resolve().parents[2].glob("configs/*.py")}
-FAST = {"regimes"}  # asks more of a checkpoint than its model; the rest take minutes
+FAST = {"regimes", "compact"}  # which ask more of a checkpoint than its model; the rest take minutes
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import dataclasses
 import enum
 import hashlib
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -147,12 +148,12 @@ def run_identity(
       seed: seed of the initial parameters, of dropout and of the order of windows.
       windows: number of training windows.
       vocabulary_hash: hash of the tokenizer's vocabulary.
-      fingerprint: everything else that determines the windows, as plain JSON.
+      fingerprint: everything else that determines the windows.
     """
     return {
         "model": model_identity(model),
         "vocabulary_hash": vocabulary_hash,
-        "data": fingerprint,
+        "data": json.loads(json.dumps(fingerprint)),  # as a checkpoint gives it back, which knows lists, not tuples
         "seed": seed,
         "windows": windows,
         **_chosen(model, config, frozenset(key for key in keys_of(Role.MODEL) if key.startswith("train."))),
