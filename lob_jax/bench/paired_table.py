@@ -54,9 +54,16 @@ def write_comparison(name: str, outcomes: Outcomes, variants: Mapping[str, Varia
     references = {one: variant.reference for one, variant in variants.items() if variant.reference is not None}
     compared = comparison(outcomes, references)
     lines = [*table(compared, outcomes, references, list(variants)), ""]
+    blocks = by_block(outcomes, references)
+    if blocks:
+        lines += [*block_table(blocks, outcomes, references, list(variants)), ""]
     lines += [f"* {note}" for note in notes(compared, outcomes, references)]
     lines += [f"* {one}: {variant.about}." for one, variant in variants.items()]
-    figures = {"benchmark": name, **to_json(compared, outcomes), **surroundings(name, used="one used by each run")}
+    figures = {
+        "benchmark": name,
+        **to_json(compared, blocks, outcomes),
+        **surroundings(name, used="one used by each run"),
+    }
     write_json(folder / f"{name}.json", figures)
     (folder / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return lines
@@ -76,34 +83,75 @@ def comparison(outcomes: Outcomes, references: Mapping[str, str]) -> dict[str, A
         for (variant, seed), result in outcomes.results.items():
             if column.name in result["figures"]:
                 figures.setdefault(variant, {})[seed] = result["figures"][column.name]
-        if not figures:
-            continue
-        differences, deviation, degrees = compare_paired(figures, references)
-        found[column.name] = {
-            "deviation": deviation,
-            "degrees": degrees,
-            "detectable": min((one.detectable for one in differences.values()), default=math.nan),
-            "means": {name: float(np.mean(list(by_seed.values()))) for name, by_seed in figures.items()},
-            "differences": differences,
-        }
+        if figures:
+            found[column.name] = _compared(figures, references)
     return found
+
+
+def _compared(figures: Mapping[str, Mapping[int, float]], references: Mapping[str, str]) -> dict[str, Any]:
+    """Return the comparison by one figure, see `comparison`."""
+    differences, deviation, degrees = compare_paired(figures, references)
+    return {
+        "deviation": deviation,
+        "degrees": degrees,
+        "detectable": min((one.detectable for one in differences.values()), default=math.nan),
+        "means": {name: float(np.mean(list(by_seed.values()))) for name, by_seed in figures.items()},
+        "differences": differences,
+    }
+
+
+def by_block(outcomes: Outcomes, references: Mapping[str, str]) -> dict[int, dict[str, Any]]:
+    """Return the paired comparison of generated flow by its distance from the prompt.
+
+    Returns:
+      By the number of a block's first message, as in `comparison`: the mean L1 of the block over its floor, against the
+      same block of what really followed.
+    """
+    figures: dict[int, dict[str, dict[int, float]]] = {}
+    for (variant, seed), result in outcomes.results.items():
+        if "generated" in result["measured"]:
+            blocks = result["measured"]["generated"]["l1_by_block"]
+            for first, ratio in zip(blocks["first_message"], blocks["ratio"], strict=True):
+                figures.setdefault(first, {}).setdefault(variant, {})[seed] = ratio
+    return {first: _compared(by_variant, references) for first, by_variant in sorted(figures.items())}
 
 
 def table(
     compared: Mapping[str, Any], outcomes: Outcomes, references: Mapping[str, str], names: Sequence[str]
 ) -> list[str]:
-    """Return a Markdown table: what can be detected first, then the variants in order."""
-    columns = [column for column in COLUMNS if column.name in compared]
-    heads = ["variant", "seeds", *(text for column in columns for text in (column.title, "minus reference"))]
-    detected = [("", _shown(compared[column.name]["detectable"], column.digits, sign="±")) for column in columns]
+    """Return a Markdown table of all figures: what can be detected first, then the variants in order."""
+    parts = [(column.title, column, compared[column.name]) for column in COLUMNS if column.name in compared]
+    return _table(parts, outcomes, references, names)
+
+
+def block_table(
+    blocks: Mapping[int, Mapping[str, Any]],
+    outcomes: Outcomes,
+    references: Mapping[str, str],
+    names: Sequence[str],
+) -> list[str]:
+    """Return the same table of the mean L1 over floor by block of generated messages, see `by_block`."""
+    column = next(one for one in COLUMNS if one.name == "l1")
+    parts = [(f"{column.title}, from message {first}", column, one) for first, one in blocks.items()]
+    return _table(parts, outcomes, references, names)
+
+
+def _table(
+    parts: Sequence[tuple[str, Column, Mapping[str, Any]]],
+    outcomes: Outcomes,
+    references: Mapping[str, str],
+    names: Sequence[str],
+) -> list[str]:
+    """Return a Markdown table with two columns for each title, column and comparison: means, and differences."""
+    heads = ["variant", "seeds", *(text for title, *_ in parts for text in (title, "minus reference"))]
+    detected = [("", _shown(one["detectable"], column.digits, sign="±")) for _, column, one in parts]
     rows = [["**smallest detectable difference**", "", *(cell for pair in detected for cell in pair)]]
     for name in names:
         seeds = sum(variant == name for variant, _ in outcomes.results)
         if not seeds:
             continue
         row = [name if name in references else f"{name} (reference)", str(seeds)]
-        for column in columns:
-            one = compared[column.name]
+        for _, column, one in parts:
             row += [_shown(one["means"].get(name), column.digits), _verdict(one["differences"].get(name), column)]
         rows.append(row)
     lines = [heads, ["---"] * len(heads), *rows]
@@ -177,14 +225,19 @@ def _setting(results: Sequence[Mapping[str, Any]]) -> str:
     return f"{'; '.join(machines)}; {'; '.join(versions)}; commit {', '.join(commits)}; {now}."
 
 
-def to_json(compared: Mapping[str, Any], outcomes: Outcomes) -> dict[str, Any]:
-    """Return the comparison and the results of the cells as plain values, None for what is not defined."""
-    shown = {
-        name: {**one, "differences": {who: dataclasses.asdict(d) for who, d in one["differences"].items()}}
-        for name, one in compared.items()
-    }
+def to_json(compared: Mapping[str, Any], blocks: Mapping[int, Any], outcomes: Outcomes) -> dict[str, Any]:
+    """Return the comparisons and the results of the cells as plain values, None for what is not defined."""
+    shown, by_first = (
+        {
+            str(name): {**one, "differences": {who: dataclasses.asdict(d) for who, d in one["differences"].items()}}
+            for name, one in part.items()
+        }
+        for part in (compared, blocks)
+    )
     failures = [{"variant": name, "seed": seed, "why": why} for (name, seed), why in outcomes.failures.items()]
-    return _defined({"compared": shown, "cells": list(outcomes.results.values()), "failures": failures})
+    return _defined(
+        {"compared": shown, "l1_by_block": by_first, "cells": list(outcomes.results.values()), "failures": failures}
+    )
 
 
 def _defined(value: Any) -> Any:

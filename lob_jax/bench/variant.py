@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 BASE = "lobster_day"  # of the configuration that is changed by COMMON
+LEARNING_RATE = 5e-3
 COMMON = {
     "data.mirror": False,
     "model.d_model": 64,
@@ -14,7 +15,7 @@ COMMON = {
     "train.batch_size": 8,
     "train.warmup_steps": 30,
     "train.optimizer": "muon",  # of tiny, which is of this size
-    "train.learning_rate": 5e-3,
+    "train.learning_rate": LEARNING_RATE,
     "train.log_every": 25,
     "train.validation_windows": 64,
     "train.keep_best": 1,
@@ -32,8 +33,10 @@ class Variant:
       changes: the settings that differ from COMMON, by key.
       reference: name of the variant that it is compared with; None for a reference.
       about: what it is, in words.
+      start: name of the variant whose run of the same seed it starts from; None for random parameters.
     """
 
     changes: Mapping[str, Any]
     reference: str | None
     about: str
+    start: str | None = None

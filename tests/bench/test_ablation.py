@@ -47,7 +47,17 @@ def test_variants_are_small_and_differ_from_their_reference_in_their_changes_alo
         differ = {key for key in cell.changes if cell.changes[key] != reference.changes.get(key)}
         expected = VARIANTS[name].changes.items() - VARIANTS[reference.variant].changes.items()
         assert differ == {key for key, _ in expected} and bool(differ) == (name in REFERENCES)
-        assert trained_by(cell.changes) | {"train.steps": 300} == trained_by(cell.changes)
+        assert cell.changes["train.steps"] == (300 if cell.start is None else 150)
+        assert cell.start == reference.start
+
+
+def test_what_goes_on_starts_from_the_run_of_its_seed_and_after_it(tmp_path):
+    found = ablation.cells(chosen(tmp_path, "--rows", "own_flow", "--seeds", "2", "--steps", "3"))
+    assert [cell.variant for cell in found[::2]] == ["plain", "gone_on", "own_flow"]
+    starts = {(cell.variant, cell.seed): cell.start for cell in found}
+    for seed, plain in enumerate(found[:2]):
+        assert starts["gone_on", seed] == starts["own_flow", seed] == plain.folder and plain.start is None
+    assert [cell.changes["train.steps"] for cell in found[1::2]] == [3, 2, 2]
 
 
 def test_seeds_are_those_of_the_reference(tmp_path):
@@ -59,6 +69,7 @@ def test_seeds_are_those_of_the_reference(tmp_path):
 
 def test_references_are_added_in_order():
     assert with_references(["next_tokens"]) == ["no_pointer", "next_tokens"]
+    assert with_references(["own_flow"]) == ["plain", "gone_on", "own_flow"]
     assert with_references(["warp", "mirror"]) == ["plain", "mirror", "warp"]
 
 

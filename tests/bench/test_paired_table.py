@@ -4,7 +4,16 @@ import math
 import pytest
 
 from lob_jax.bench.cells import Outcomes
-from lob_jax.bench.paired_table import comparison, notes, table, to_json, without_effect, write_comparison
+from lob_jax.bench.paired_table import (
+    block_table,
+    by_block,
+    comparison,
+    notes,
+    table,
+    to_json,
+    without_effect,
+    write_comparison,
+)
 from lob_jax.bench.variant import Variant
 
 REFERENCES = {"better": "plain", "same": "plain"}
@@ -15,7 +24,15 @@ def result(variant, seed, **figures):
         "variant": variant,
         "seed": seed,
         "figures": figures,
-        "measured": {"generated": {"figures": {}, "prompts": 2, "events": 50, "invalid_events": 1}},
+        "measured": {
+            "generated": {
+                "figures": {},
+                "prompts": 2,
+                "events": 50,
+                "invalid_events": 1,
+                "l1_by_block": {"first_message": [0, 25], "ratio": [1.5, 2.0 + 0.5 * seed * (variant == "better")]},
+            }
+        },
         "parameters": 900_000 + seed,
         "steps": 300,
         "seconds": {"train": 60.0, "tested": 30.0},
@@ -61,6 +78,22 @@ def test_the_table_says_first_what_it_can_detect(outcomes):
     assert same == "| same | 3 | 24.500 | +0.000, no verdict | 0.4000 | +0.0000, no verdict |"
 
 
+def test_generated_flow_is_compared_by_its_distance_from_the_prompt(outcomes):
+    blocks = by_block(outcomes, REFERENCES)
+    assert list(blocks) == [0, 25] and blocks[25]["means"] == {"plain": 2.0, "better": 2.5, "same": 2.0}
+    assert blocks[25]["detectable"] == pytest.approx(blocks[25]["differences"]["better"].detectable)
+    head, _, _, plain, better, _ = block_table(blocks, outcomes, REFERENCES, ["plain", "better", "same"])
+    assert [cell.strip() for cell in head.split("|")][3::2] == [
+        "mean L1 over floor, from message 0",
+        "mean L1 over floor, from message 25",
+        "",
+    ]
+    assert plain == "| plain (reference) | 3 | 1.500 |  | 2.000 |  |"
+    assert better == "| better | 3 | 1.500 | +0.000, no verdict | 2.500 | +0.500, no verdict |"
+    tested = {key: {**one, "measured": {}} for key, one in outcomes.results.items()}
+    assert by_block(Outcomes(tested, {}), REFERENCES) == {}
+
+
 def test_notes_say_what_it_ran_on_and_what_failed(outcomes):
     told = "\n".join(notes(comparison(outcomes, REFERENCES), outcomes, REFERENCES))
     for sentence in (
@@ -84,13 +117,15 @@ def test_what_is_not_defined_is_null_in_the_file(tmp_path):
         found["compared"]["bits"]["detectable"] is None
         and found["compared"]["bits"]["differences"]["warp"]["mean"] == 1
     )
+    assert found["l1_by_block"]["25"]["differences"]["warp"]["mean"] == 0
+    assert sum("smallest detectable difference**" in line for line in lines) == 2  # of both tables
     assert (tmp_path / "ablation.md").read_text() == "\n".join(lines) + "\n"
 
 
 def test_no_result_is_no_table():
     outcomes = Outcomes({}, {("plain", 0): "ValueError"})
     compared = comparison(outcomes, {})
-    assert compared == {} and to_json(compared, outcomes)["failures"] == [
+    assert compared == {} and to_json(compared, {}, outcomes)["failures"] == [
         {"variant": "plain", "seed": 0, "why": "ValueError"}
     ]
     assert notes(compared, outcomes, {}) == ["Failed: plain, seed 0: ValueError"]

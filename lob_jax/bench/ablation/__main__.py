@@ -2,11 +2,13 @@
 
 `python -m lob_jax.bench.ablation --path=MESSAGE_FILE --folder=DIR` trains every variant (see `ablation.variants`) from
 the same seeds as its reference, in the same order of the data, and compares them by bits per event of the test split,
-direction macro F1, and mean L1 of generated flow over its floor. Every run has a folder under DIR. The same command
-goes on after an interruption: what has a result is not run again. It writes ablation.md and ablation.json to DIR.
+direction macro F1, and mean L1 of generated flow over its floor: in all, and by distance from the prompt. Every run has
+a folder under DIR. The same command goes on after an interruption: what has a result is not run again. It writes
+ablation.md and ablation.json to DIR.
 """
 
 import argparse
+import math
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -25,31 +27,34 @@ DATA = "data"  # folder of the records, beside those of the variants
 
 def cells(chosen: argparse.Namespace) -> list[Cell]:
     """Return the cells of the chosen variants, those of a variant one after the other."""
+    return [_cell(name, seed, chosen) for name in with_references(chosen.rows) for seed in range(chosen.seeds)]
+
+
+def _cell(name: str, seed: int, chosen: argparse.Namespace) -> Cell:
     folder: pathlib.Path = chosen.folder
-    return [
-        Cell(
-            variant=name,
-            seed=seed,
-            base=BASE,
-            changes=COMMON | settings(chosen) | dict(VARIANTS[name].changes),
-            folder=folder / name / str(seed),
-            records=folder / DATA / "records",
-            measures=(TESTED, GENERATED, MANIPULATED) if chosen.manipulated else (TESTED, GENERATED),
-        )
-        for name in with_references(chosen.rows)
-        for seed in range(chosen.seeds)
-    ]
+    variant = VARIANTS[name]
+    return Cell(
+        variant=name,
+        seed=seed,
+        base=BASE,
+        changes=COMMON | settings(name, chosen) | dict(variant.changes),
+        folder=folder / name / str(seed),
+        records=folder / DATA / "records",
+        start=None if variant.start is None else folder / variant.start / str(seed),
+        measures=(TESTED, GENERATED, MANIPULATED) if chosen.manipulated else (TESTED, GENERATED),
+    )
 
 
-def settings(chosen: argparse.Namespace) -> dict[str, object]:
-    """Return the settings of all variants that options decide, by key."""
+def settings(name: str, chosen: argparse.Namespace) -> dict[str, object]:
+    """Return the settings of a variant that options decide, by key."""
     patterns = {"evaluate.manipulated": tuple(chosen.manipulated.split(","))} if chosen.manipulated else {}
+    steps = chosen.steps if VARIANTS[name].start is None else math.ceil(chosen.steps / 2)
     return {
         **patterns,
         "data.path": str(chosen.path),
         "data.book_levels": chosen.levels,
-        "train.steps": chosen.steps,
-        "train.validate_every": max(1, chosen.steps // 2),
+        "train.steps": steps,
+        "train.validate_every": max(1, steps // 2),
         "evaluate.direction_events": chosen.direction_events,
         "generate.prompts": chosen.prompts,
         "generate.events": chosen.events,
@@ -64,7 +69,9 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rows", default=",".join(VARIANTS), help="variants, by commas; references are added")
     parser.add_argument("--seeds", type=int, default=3, help="seeds of each variant, from 0 on")
     parser.add_argument("--jobs", type=int, default=2, help="runs at once, each on a core of its own")
-    parser.add_argument("--steps", type=int, default=300, help="optimiser steps")
+    parser.add_argument(
+        "--steps", type=int, default=300, help="optimiser steps; half as many of what starts from a trained run"
+    )
     parser.add_argument("--levels", type=int, default=10, help="occupied levels per side of the book")
     parser.add_argument("--direction-events", type=int, default=2000, help="events whose direction is predicted")
     parser.add_argument("--prompts", type=int, default=29, help="prompts that are continued")

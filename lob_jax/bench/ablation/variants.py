@@ -6,10 +6,11 @@ the next one, generates nothing, and reads none of the inputs of the reference t
 
 from collections.abc import Mapping
 
-from lob_jax.bench.variant import Variant
+from lob_jax.bench.variant import LEARNING_RATE, Variant
 
-REFERENCE = "plain"
+REFERENCE, GONE_ON = "plain", "gone_on"
 _AUGMENT = "data.augment."
+_GENTLE = {"train.learning_rate": LEARNING_RATE / 4}  # as in configs/own_flow.py
 # In the order in which they run: the first answers are those that cost nothing to use.
 VARIANTS: Mapping[str, Variant] = {
     REFERENCE: Variant({}, None, "next tokens, no augmentation"),
@@ -38,11 +39,20 @@ VARIANTS: Mapping[str, Variant] = {
     "next_tokens": Variant(
         {"model.pointer": False, "model.heads.next_tokens": 4}, "no_pointer", "four tokens ahead, without a pointer"
     ),
+    # What starts from a trained run is compared with the same steps from there: further training helps by itself.
+    GONE_ON: Variant(_GENTLE, None, "the reference of own_flow: goes on from plain, as if on new data", REFERENCE),
+    "own_flow": Variant(
+        _GENTLE | {f"{_AUGMENT}own_flow": 0.5, f"{_AUGMENT}own_prompts": 1024},
+        GONE_ON,
+        "goes on from plain, on flow of its own",
+        REFERENCE,
+    ),
 }
 REFERENCES = {name: one.reference for name, one in VARIANTS.items() if one.reference is not None}
 
 
 def with_references(names: list[str]) -> list[str]:
-    """Return names of variants and their references, in the order of VARIANTS."""
+    """Return names of variants, their references, and what either starts from, in the order of VARIANTS."""
     wanted = {*names, *(REFERENCES[name] for name in names if name in REFERENCES)}
+    wanted |= {start for name in wanted if (start := VARIANTS[name].start) is not None}
     return [name for name in VARIANTS if name in wanted]
