@@ -50,7 +50,7 @@ def get_config() -> ml_collections.ConfigDict:
     augment.synthetic_run = ""  # folder of a run whose training records are that flow; empty to simulate it
     augment.own_flow = 0.0  # share of the windows into which flow of the model at train.init is spliced, no targets
     augment.own_events = 20  # events of that flow in a window, at most
-    augment.own_prompts = 512  # places of the training split at which the model continues the market, before step 1
+    augment.own_prompts = config_dict.placeholder(int)  # places at which it is drawn; None for what own_flow asks for
 
     config.tokens = tokens = ml_collections.ConfigDict()
     tokens.kind = "exact"  # exact: about five tokens per event, lossless | compact: one token per event, binned

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import math
 import os
 import pathlib
 import zipfile
@@ -89,9 +90,14 @@ def own_flow_of(
         kept, found = _read(path)
         if kept == about:
             return found
-    found = tuple(continued(run, windows, folder=workdir / "records", **_how(config)))
+    found = tuple(continued(run, windows, folder=workdir / "records", **_how(config, windows)))
     _write(path, about, found)
     return found
+
+
+def has_own_flow(workdir: pathlib.Path) -> bool:
+    """Return whether a run has drawn its flow."""
+    return (workdir / FILE).exists()
 
 
 def own_flow_digest(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> dict[str, str]:
@@ -228,9 +234,11 @@ def _largest(ids: np.ndarray) -> np.uint64:
     return ids[ids < 2**62].max(initial=np.uint64(0))
 
 
-def _how(config: ml_collections.ConfigDict) -> dict[str, int]:
-    augment = config.data.augment
-    return {"prompts": augment.own_prompts, "events": augment.own_events, "seed": config.seed}
+def _how(config: ml_collections.ConfigDict, windows: TokenBookDataset) -> dict[str, int]:
+    augment, prompts = config.data.augment, config.data.augment.own_prompts
+    if prompts is None:
+        prompts = math.ceil(augment.own_flow * len(windows.spans))
+    return {"prompts": prompts, "events": augment.own_events, "seed": config.seed}
 
 
 def _about(
@@ -242,7 +250,7 @@ def _about(
         "parameters": sha256_of(run.params),
         "records": load_manifest(workdir / "records")["fingerprint"],
         "windows": hashlib.sha256(json.dumps(spans).encode()).hexdigest(),
-        **_how(config),
+        **_how(config, windows),
     }
 
 

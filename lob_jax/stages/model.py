@@ -1,5 +1,6 @@
 """The stages of a model: train, evaluate, audit and prune."""
 
+import contextlib
 import dataclasses
 import math
 import pathlib
@@ -24,6 +25,7 @@ from lob_jax.models.accounting import parameter_count
 from lob_jax.report.event_bits import write_event_bits
 from lob_jax.runs.leakage import audit as run_audit
 from lob_jax.runs.load import Run, open_run, require_trained
+from lob_jax.runs.own_flow import has_own_flow
 from lob_jax.runs.pruning import Pruned, check_folder
 from lob_jax.runs.pruning import prune as run_pruning
 from lob_jax.runs.scoring import evaluate as run_evaluation
@@ -42,6 +44,7 @@ from lob_jax.training.step.tuning import make_tuning, trained_count
 
 EVALUATION = "10 s to 10 min, depending on the test split and the model"
 PRUNING = "10 s to 10 min, depending on the model"
+OWN_FLOW = "1 to 30 min, depending on its number of events and the model"
 AUDIT = "10 s to 10 min, depending on the records"
 ZEROS = 0.001  # share of zeros from which they are reported
 LEAK_FOUND = 1  # exit status of an audit
@@ -60,7 +63,8 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | Non
         prepare(config, workdir)
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices("the records are prepared")
-    data = open_training_data(config, workdir)
+    with _drawing_own_flow(config, workdir):
+        data = open_training_data(config, workdir)
     shown = console if first else Console(quiet=True)
     shown.print(f"{data.windows:,} training windows, {_parameters(config)}; losses are in nats per token")
     summary = fit(config, workdir, data, console=shown)
@@ -72,6 +76,15 @@ def train(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> int | Non
         return None
     evaluate(config, workdir)
     return None
+
+
+def _drawing_own_flow(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path
+) -> contextlib.AbstractContextManager[None]:
+    """Return a context that shows that the flow of the run's own is drawn, if it is."""
+    if not config.data.augment.own_flow or has_own_flow(workdir):
+        return contextlib.nullcontext()
+    return waiting("drawing flow of the model at train.init", usually=OWN_FLOW)
 
 
 def _parameters(config: ml_collections.ConfigDict) -> str:

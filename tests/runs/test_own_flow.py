@@ -132,6 +132,21 @@ def test_it_is_read_again_only_if_nothing_that_determines_it_has_changed(trained
     assert len(drawn) == 3
 
 
+def test_as_many_places_are_drawn_as_the_share_asks_for(trained, tmp_path, monkeypatch):
+    drawn = []
+
+    def continued(run, windows, *, prompts, **_):
+        drawn.append((prompts, len(windows.spans)))
+        yield Continuation(3, 5, Events.from_columns(time_ns=np.array([1])))
+
+    monkeypatch.setattr("lob_jax.runs.own_flow.continued", continued)
+    config = config_of(trained, data__augment__own_prompts=None, data__augment__own_flow=0.3)
+    lob_jax.prepare(config, tmp_path)
+    windows_of(config, tmp_path, "train", beside_of(config, tmp_path))
+    ((prompts, windows),) = drawn
+    assert prompts - 1 < 0.3 * windows <= prompts and windows > 10
+
+
 def test_what_is_written_is_read(tmp_path):
     events = Events.from_columns(time_ns=np.arange(5), order_id=np.array([2**63, 1, 2, 3, 4], np.uint64))
     written = [Continuation(1, 7, events[:2]), Continuation(4, 9, events[2:])]

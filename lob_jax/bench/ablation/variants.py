@@ -42,7 +42,7 @@ VARIANTS: Mapping[str, Variant] = {
     # What starts from a trained run is compared with the same steps from there: further training helps by itself.
     GONE_ON: Variant(_GENTLE, None, "the reference of own_flow: goes on from plain, as if on new data", REFERENCE),
     "own_flow": Variant(
-        _GENTLE | {f"{_AUGMENT}own_flow": 0.5, f"{_AUGMENT}own_prompts": 1024},
+        _GENTLE | {f"{_AUGMENT}own_flow": 0.5},
         GONE_ON,
         "goes on from plain, on flow of its own",
         REFERENCE,

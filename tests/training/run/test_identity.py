@@ -53,6 +53,7 @@ OTHER = {
     "data.augment.synthetic": 0.1,
     "data.augment.synthetic_run": "runs/other",
     "data.augment.own_flow": 0.1,
+    "data.augment.own_prompts": 512,
     "tokens.kind": "compact",
     "tokens.time_digits": 5,
     "tokens.references": "rank",

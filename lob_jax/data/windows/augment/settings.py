@@ -10,7 +10,7 @@ from lob_jax.data.windows.augment.warp import Warp
 from lob_jax.errors import InputError
 
 SHARES = ("event_dropout", "token_dropout", "manipulation", "synthetic", "own_flow")
-COUNTS = ("warp_events", "own_events", "own_prompts")
+COUNTS = ("warp_events", "own_events")
 # Keys that matter only where another one, their switch, is above 0.
 OF_SWITCH = {
     "warp": ("warp_events",),
@@ -35,7 +35,8 @@ class AugmentConfig:
       synthetic_run: folder of the run whose training records are that flow; empty to simulate it.
       own_flow: share of the windows into which flow of a model is spliced, see `augment.own_flow`.
       own_events: most events of that flow in a window.
-      own_prompts: number of places at which the model continues the market.
+      own_prompts: number of places at which the model continues the market; None for one in as many windows as
+        `own_flow` asks for.
     """
 
     warp: float
@@ -48,12 +49,14 @@ class AugmentConfig:
     synthetic_run: str
     own_flow: float
     own_events: int
-    own_prompts: int
+    own_prompts: int | None
 
     def __post_init__(self):
         self._require("warp", 0 <= self.warp <= 1, "in [0, 1], so that times stay in their range")
         for name in COUNTS:
             self._require(name, getattr(self, name) >= 1, "a whole number, 1 or more")
+        few = self.own_prompts is not None and self.own_prompts < 1
+        self._require("own_prompts", not few, "a whole number, 1 or more, or None")
         for name in SHARES:
             self._require(name, 0 <= getattr(self, name) <= 1, "a share, in [0, 1]")
         self._require("event_dropout", self.event_dropout <= 0.5, "at most 0.5: a window needs events")
