@@ -1,0 +1,1 @@
+"""Compile programs for an accelerator that is not here, and read what the compiler has made of them."""
