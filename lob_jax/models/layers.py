@@ -4,6 +4,7 @@ Parameters, norms and logits are float32; everything else is computed in config.
 to be float32 here is float64.
 """
 
+import functools
 import math
 from typing import Any
 
@@ -16,7 +17,6 @@ from lob_jax.models.config import ModelConfig, full_precision
 
 INIT_STD = 0.02  # the default for weights (Radford et al., 2019)
 TRANSPOSED = "transposed"  # collection of weights [F, D], see `Linear`
-DROPOUT_LEVELS = 2**16  # a dropout rate is rounded to a multiple of 1 / DROPOUT_LEVELS
 
 
 def weight_init() -> nn.initializers.Initializer:
@@ -49,23 +49,55 @@ def dropout(x_BTD: jax.Array, keys_B: jax.Array | None, *, site: int | jax.Array
       x_BTD: activations of any width D.
       keys_B: one key per example; None outside training.
       site: number of the layer, so that layers that share the keys have different masks.
-      rate: fraction to drop, rounded to a multiple of 1 / 65536.
+      rate: fraction to drop.
 
-    Each 32-bit random number serves two activations, which halves the cost of generating them.
+    Nothing is kept for the backward pass, which computes the mask again: `random_words` are cheap enough for it to be
+    part of the kernels that read and write x.
     """
-    threshold = min(round(rate * DROPOUT_LEVELS), DROPOUT_LEVELS - 1)
+    threshold = min(round(rate * 2**32), 2**32 - 1)
     if keys_B is None or threshold == 0:
         return x_BTD
-    _, T, D = x_BTD.shape
+    words_B2 = jax.vmap(lambda key: jax.random.bits(jax.random.fold_in(key, site), (2,), jnp.uint32))(keys_B)
+    return _dropped(x_BTD, words_B2, threshold)
 
-    def draw(key: jax.Array) -> jax.Array:
-        words = jax.random.bits(jax.random.fold_in(key, site), (T, (D + 1) // 2), jnp.uint32)
-        halves = jax.lax.bitcast_convert_type(words, jnp.uint16)
-        return halves.reshape(T, -1)[:, :D]
 
-    keep_BTD = jax.vmap(draw)(keys_B) >= threshold
-    scale = DROPOUT_LEVELS / (DROPOUT_LEVELS - threshold)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _dropped(x_BTD: jax.Array, words_B2: jax.Array, threshold: int) -> jax.Array:
+    T, D = x_BTD.shape[1:]
+    keep_BTD = random_words(words_B2, T, D) >= jnp.uint32(threshold)
+    scale = 2**32 / (2**32 - threshold)
     return jnp.where(keep_BTD, x_BTD * jnp.asarray(scale, x_BTD.dtype), jnp.zeros((), x_BTD.dtype))
+
+
+def _dropped_forward(x_BTD: jax.Array, words_B2: jax.Array, threshold: int) -> tuple[jax.Array, jax.Array]:
+    return _dropped(x_BTD, words_B2, threshold), words_B2
+
+
+def _dropped_backward(threshold: int, words_B2: jax.Array, gradient_BTD: jax.Array) -> tuple[jax.Array, None]:
+    return _dropped(gradient_BTD, words_B2, threshold), None
+
+
+_dropped.defvjp(_dropped_forward, _dropped_backward)
+
+
+def random_words(words_B2: jax.Array, rows: int, columns: int) -> jax.Array:
+    """Return a random number for each place of an array, uint32 [B, rows, columns].
+
+    Args:
+      words_B2: two random words per example, uint32.
+      rows, columns: the shape.
+
+    A hash of the place, keyed by the words: an integer finaliser of two multiplications (Wellons, 2018, "Prospecting
+    for hash functions", with its constants), in front of which and in the middle of which a word is mixed in. It takes
+    a tenth of the operations of threefry, the generator that the words are from. It is for dropout alone.
+    """
+    row_T1 = jax.lax.broadcasted_iota(jnp.uint32, (rows, columns), 0)
+    place_TD = row_T1 * jnp.uint32(columns) + jax.lax.broadcasted_iota(jnp.uint32, (rows, columns), 1)
+    first_B11, second_B11 = words_B2[:, 0, None, None], words_B2[:, 1, None, None]
+    hash_BTD = place_TD + first_B11
+    hash_BTD = (hash_BTD ^ (hash_BTD >> 16)) * jnp.uint32(0x7FEB352D)
+    hash_BTD = (hash_BTD ^ (hash_BTD >> 15) ^ second_B11) * jnp.uint32(0x846CA68B)
+    return hash_BTD ^ (hash_BTD >> 16)
 
 
 def weights_first(x_MD: jax.Array, weight_FD: jax.Array) -> jax.Array:
@@ -139,8 +171,37 @@ def project(x_BTD: jax.Array, weight_VD: jax.Array, bias_V: jax.Array, *, first:
 
     Sums are accumulated in float32 even for bfloat16 operands: logits rounded to bfloat16 would make likely tokens tie.
     """
-    full = bias_V.dtype
     if first:
         logits_MV = weights_first(x_BTD.reshape(-1, x_BTD.shape[-1]), weight_VD.astype(x_BTD.dtype))
         return logits_MV.reshape(*x_BTD.shape[:-1], -1) + bias_V
-    return jnp.einsum("BTD,VD->BTV", x_BTD, weight_VD.astype(x_BTD.dtype), preferred_element_type=full) + bias_V
+    return _projected(x_BTD, weight_VD) + bias_V
+
+
+@jax.custom_vjp
+def _projected(x_BTD: jax.Array, weight_VD: jax.Array) -> jax.Array:
+    """Return x W', accumulated and returned in the dtype of the weights."""
+    full = weight_VD.dtype
+    return jnp.einsum("BTD,VD->BTV", x_BTD, weight_VD.astype(x_BTD.dtype), preferred_element_type=full)
+
+
+def _projected_forward(x_BTD: jax.Array, weight_VD: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _projected(x_BTD, weight_VD), (x_BTD, weight_VD)
+
+
+def _projected_backward(kept: tuple[jax.Array, jax.Array], gradient_BTV: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return the gradients; with bfloat16 operands, that of the logits is rounded to it before both products.
+
+    Otherwise they would be two products of float32 operands, over the largest array of a step. Its rounding errors are
+    independent, and sums are accumulated in float32. float16 has too few exponents for small probabilities.
+    """
+    x_BTD, weight_VD = kept
+    full = weight_VD.dtype
+    if x_BTD.dtype == jnp.bfloat16:
+        gradient_BTV = gradient_BTV.astype(x_BTD.dtype)
+    operand = gradient_BTV.dtype
+    x_gradient_BTD = jnp.einsum("BTV,VD->BTD", gradient_BTV, weight_VD.astype(operand), preferred_element_type=full)
+    weight_gradient_VD = jnp.einsum("BTV,BTD->VD", gradient_BTV, x_BTD.astype(operand), preferred_element_type=full)
+    return x_gradient_BTD.astype(x_BTD.dtype), weight_gradient_VD
+
+
+_projected.defvjp(_projected_forward, _projected_backward)

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lob_jax.models.layers import FeedForward, LayerNorm, dropout, example_keys
+from lob_jax.models.layers import FeedForward, LayerNorm, dropout, example_keys, random_words
 
 KEY = jax.random.key(3)
 drop_out = jax.jit(dropout, static_argnames=("site", "rate"), compiler_options={"xla_backend_optimization_level": 0})
@@ -44,15 +44,53 @@ def test_dropout_drops_at_its_rate_and_keeps_the_mean():
     assert np.unique(kept) == pytest.approx([0, 1 / 0.9], rel=1e-4)
 
 
-def test_dropout_neighbours_are_independent():
-    # Two activations share one draw's halves; the pair must still drop together in rate^2 of all cases.
-    dropped = np.asarray(drop_out(jnp.ones((4, 100, 200)), example_keys(KEY, jnp.arange(4)), site=0, rate=0.5) == 0)
-    assert np.mean(dropped[..., ::2] & dropped[..., 1::2]) == pytest.approx(0.25, abs=0.015)
+def test_masks_are_random_in_every_direction():
+    """Of independent masks, the correlation of two has a standard deviation of 1 / sqrt(places)."""
+    examples, sites, T, D = 6, 4, 160, 250
+    keys_B = example_keys(KEY, jnp.arange(examples))
+    masks = [drop_out(jnp.ones((examples, T, D)), keys_B, site=site, rate=0.5) == 0 for site in range(sites)]
+    random = 2.0 * np.stack(masks) - 1
+    flat = random.reshape(sites * examples, -1)
+    bound = 5 / np.sqrt(flat.shape[1])
+    between = flat @ flat.T / flat.shape[1] - np.eye(len(flat))
+    assert np.abs(between).max() < bound
+    for lag in (1, 2, 3, 4, 8, 16, 32, 64, 128, D - 1, D, D + 1, 2 * D, 1024):
+        shifted = (flat[:, lag:] * flat[:, :-lag]).mean(1)
+        assert np.abs(shifted).max() < 5 / np.sqrt(flat.shape[1] - lag)
+    for one, other in ((0, 1), (2, 9), (5, 23)):  # a mask is no other one, shifted
+        spectrum = np.fft.rfft(flat[one]) * np.fft.rfft(flat[other]).conj()
+        assert np.abs(np.fft.irfft(spectrum, flat.shape[1])).max() / flat.shape[1] < 6.5 / np.sqrt(flat.shape[1])
+    rows, columns = random.mean(-1), random.mean(-2)
+    assert np.abs(rows).max() < 5.5 / np.sqrt(D) and np.abs(columns).max() < 5.5 / np.sqrt(T)
+    assert rows.std() == pytest.approx(1 / np.sqrt(D), rel=0.1) and columns.std() == pytest.approx(
+        1 / np.sqrt(T), rel=0.1
+    )
+
+
+def test_masks_that_differ_in_one_word_are_not_one_mask_shifted():
+    words = np.array([[5, 1], [6, 2], [5, 3]], np.uint32)
+    one, next_, other = np.asarray(random_words(jnp.asarray(words), 40, 50)).reshape(3, -1)
+    assert not np.array_equal(one[1:], next_[:-1]) and not np.any(one == other)
+    alone = np.asarray(random_words(jnp.asarray(words[:1]), 1, 2000)).reshape(-1)
+    np.testing.assert_array_equal(alone, one)  # the place decides, however it is split into rows and columns
+    assert len(np.unique(one)) == len(one)  # as a permutation of 32-bit words gives
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_gradients_are_dropped_where_activations_are(dtype):
+    keys_B, x_BTD = example_keys(KEY, jnp.arange(3)), jnp.ones((3, 7, 9), dtype)
+
+    def total(x_BTD):
+        return dropout(x_BTD, keys_B, site=2, rate=0.3).astype(jnp.float32).sum()
+
+    kept = dropout(x_BTD, keys_B, site=2, rate=0.3)
+    np.testing.assert_array_equal(jax.grad(total)(x_BTD), kept)
+    assert 0 < np.count_nonzero(kept) < kept.size
 
 
 def test_dropout_is_the_same_however_the_batch_is_split():
     example_B = jnp.asarray([5, 2, 9, 11])
-    x_BTD = np.arange(1.0, 85.0, dtype=np.float32).reshape(4, 3, 7)  # an odd width, so that a draw's last half is spare
+    x_BTD = np.arange(1.0, 85.0, dtype=np.float32).reshape(4, 3, 7)
 
     def drop(part):
         return np.asarray(drop_out(x_BTD[part], example_keys(KEY, example_B[part]), site=1, rate=0.4))

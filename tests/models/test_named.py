@@ -27,6 +27,17 @@ def test_gelu_is_exact_and_by_tanh_it_is_not():
     assert 1e-4 < np.abs(exact - by_tanh).max() < 1e-3
 
 
+@pytest.mark.parametrize(("dtype", "within"), [("float64", 1e-14), ("float32", 1e-6), ("bfloat16", 1e-2)])
+def test_the_gradient_of_gelu_is_that_of_jax(dtype, within):
+    with jax.enable_x64(dtype == "float64"):
+        x = jnp.linspace(-6, 6, 201).astype(dtype)
+        found = jax.grad(lambda x: (named.gelu(x) * x).sum())(x)
+        expected = jax.grad(lambda x: (jax.nn.gelu(x, approximate=False) * x).sum())(x)
+        assert found.dtype == dtype
+        exact = np.asarray(expected).astype(np.float64)
+        np.testing.assert_allclose(np.asarray(found).astype(np.float64), exact, rtol=within, atol=within)
+
+
 def test_a_norm_has_mean_zero_and_variance_one_before_it_is_scaled():
     scale_D, bias_D = np.linspace(-1, 2, 7, dtype=np.float32), np.linspace(5, 6, 7, dtype=np.float32)
     plain = named.layer_norm(X_BTD, jnp.ones(7), jnp.zeros(7))
@@ -54,5 +65,7 @@ def test_a_function_is_a_call_by_its_name_in_a_program(name):
 
 
 def test_all_functions_are_known_to_graphs():
+    parts = {name for name in vars(named) if name.startswith("_")}
     made = {name for name, found in vars(named).items() if callable(found) and found.__module__ == named.__name__}
+    made -= parts
     assert made == set(nodes.NAMED) == set(nodes.OPERANDS)

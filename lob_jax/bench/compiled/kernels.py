@@ -19,7 +19,7 @@ PRODUCTS = ("__cublas", "__onednn$matmul")
 # Of the instructions that a random number consists of. A rotation is three of them and one operation of the device.
 INTEGER = {"add": 1.0, "xor": 1.0, "and": 1.0, "multiply": 1.0, "subtract": 1.0}
 INTEGER |= {"shift-left": 0.5, "shift-right-logical": 0.5}
-RANDOM = 1e8  # integer operations from which a kernel counts as one that draws random numbers
+RANDOM = 4  # integer operations for each byte that it moves, from which a kernel counts as drawing random numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _kernel(program: Program, computation: Computation, one: Instruction, *, tim
         kind = "attention"
     elif flops:
         kind = "product"
-    elif integers * times > RANDOM:
+    elif integers > RANDOM * (read + written):
         kind = "random"
     else:
         kind = "copy" if one.opcode in ("copy", "copy-start") else "elementwise"

@@ -45,6 +45,61 @@ def test_it_agrees_with_float64_softmax(logits, targets):
     assert float(nll) == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
+def test_the_gradient_is_that_of_jax():
+    random = np.random.default_rng(4)
+    with jax.enable_x64():
+        logits_BTV, weights_BT = jnp.asarray(random.normal(0, 3, (2, 5, 17))), jnp.asarray(random.uniform(0, 2, (2, 5)))
+        targets_BT = jnp.asarray(random.integers(0, 17, (2, 5)), jnp.int32)
+
+        def plain(logits_BTV):
+            log_BTV = jax.nn.log_softmax(logits_BTV)
+            return -(jnp.take_along_axis(log_BTV, targets_BT[..., None], -1)[..., 0] * weights_BT).sum()
+
+        found = jax.grad(lambda x: cross_entropy(x, targets_BT, weights_BT)[0])(logits_BTV)
+        np.testing.assert_allclose(found, jax.grad(plain)(logits_BTV), rtol=1e-12, atol=1e-14)
+
+
+def of_projection(dtype, project, *, scale=1.0):
+    """Return the loss of a projection and its gradients by features, weights and biases."""
+    random = np.random.default_rng(5)
+    B, T, D, V = 4, 64, 32, 400
+    x_BTD = jnp.asarray(random.normal(size=(B, T, D)), jnp.float32).astype(dtype)
+    weight_VD, bias_V = (jnp.asarray(random.normal(0, 0.3, shape), jnp.float32) for shape in ((V, D), V))
+    targets_BT = jnp.asarray(random.integers(0, V, (B, T)), jnp.int32)
+
+    def loss(*parts):
+        return cross_entropy(project(*parts), targets_BT, jnp.full((B, T), scale / (B * T)))[0]
+
+    value, gradients = jax.value_and_grad(loss, argnums=(0, 1, 2))(x_BTD, weight_VD, bias_V)
+    return float(value), [np.asarray(one, np.float64) for one in gradients]
+
+
+def plainly(x_BTD, weight_VD, bias_V):
+    """Return logits of the same operands, with gradients of the weights in float32."""
+    rounded_VD = weight_VD.astype(x_BTD.dtype).astype(jnp.float32)
+    operand_VD = weight_VD + jax.lax.stop_gradient(rounded_VD - weight_VD)
+    return x_BTD.astype(jnp.float32) @ operand_VD.T + bias_V
+
+
+@pytest.mark.parametrize(("dtype", "within"), [("float32", 1e-5), ("bfloat16", 1e-3)])
+def test_the_gradients_of_a_projection_are_those_in_float32(dtype, within):
+    """Bfloat16 rounds the gradient of the logits; the sums over it lose less than the numbers themselves."""
+    (found, gradients), (expected, exact) = of_projection(dtype, project), of_projection(dtype, plainly)
+    assert found == pytest.approx(expected, rel=within)
+    x_within = (
+        2e-3 if dtype == "bfloat16" else within
+    )  # the gradient of bfloat16 features is rounded to bfloat16 itself
+    for one, other, bound in zip(gradients, exact, (x_within, within, within), strict=True):
+        assert np.linalg.norm(one - other) < bound * np.linalg.norm(other)
+
+
+def test_small_gradients_survive_float16():
+    """Of 400 tokens most have a gradient below 6e-8, the smallest number of float16."""
+    (_, gradients), (_, exact) = (of_projection("float16", one, scale=1e-4) for one in (project, plainly))
+    for one, other in zip(gradients[1:], exact[1:], strict=True):
+        assert np.linalg.norm(one - other) < 1e-3 * np.linalg.norm(other)
+
+
 @pytest.mark.parametrize("block", [1, 3, 5, 12, 64])
 def test_logits_in_blocks_give_the_loss_and_gradients_of_the_plain_one(block):
     random = np.random.default_rng(0)
