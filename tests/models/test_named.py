@@ -47,6 +47,22 @@ def test_a_norm_has_mean_zero_and_variance_one_before_it_is_scaled():
     np.testing.assert_allclose(named.layer_norm(X_BTD, scale_D, bias_D), plain * scale_D + bias_D, atol=1e-5)
 
 
+def test_the_gradients_of_a_norm_are_those_of_jax():
+    def plain(x_BTD, scale_D, bias_D):
+        return jax.nn.standardize(x_BTD, axis=-1, epsilon=named.NORM_EPSILON) * scale_D + bias_D
+
+    random = np.random.default_rng(2)
+    with jax.enable_x64():
+        parts = [jnp.asarray(random.normal(2, 3, shape)) for shape in ((2, 5, 7), 7, 7)]
+        weight_BTD = jnp.asarray(random.normal(size=(2, 5, 7)))
+        found, expected = (
+            jax.grad(lambda *parts, norm=norm: (norm(*parts) ** 2 * weight_BTD).sum(), argnums=(0, 1, 2))(*parts)
+            for norm in (named.layer_norm, plain)
+        )
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-11)
+
+
 def test_a_norm_of_equal_numbers_is_zero():
     np.testing.assert_array_equal(named.layer_norm(jnp.full((2, 7), 1e4), jnp.ones(7), jnp.zeros(7)), 0)
 

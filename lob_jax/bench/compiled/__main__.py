@@ -35,7 +35,10 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--program", choices=("train", "generate"), default="train")
     parser.add_argument("--size", choices=SIZES, default="base", help="train: configuration in configs/")
     parser.add_argument("--layers", type=int, help="layers in place of the configuration's")
-    parser.add_argument("--batch", type=int, default=32, help="train: windows of a micro-step")
+    parser.add_argument("--batch", type=int, help="train: windows of a micro-step, in place of the configuration's")
+    parser.add_argument(
+        "--accumulation", type=int, help="train: micro-steps of a step, in place of the configuration's"
+    )
     parser.add_argument("--mask", choices=MASKS, help="train: mask in place of the configuration's")
     parser.add_argument("--paths", type=int, default=1, help="generate: paths at once")
     parser.add_argument("--context", type=int, default=1024, help="generate: longest context, in tokens")
@@ -43,7 +46,8 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--top", type=int, default=12, help="slowest kernels that are shown")
     parser.add_argument("--save", type=user_path, help="folder for the text of the compiled program")
     chosen = parser.parse_args(arguments)
-    if min(chosen.layers or 1, chosen.batch, chosen.paths, chosen.context) < 1 or chosen.top < 0:
+    given = (chosen.layers, chosen.batch, chosen.accumulation, chosen.paths, chosen.context)
+    if min(number for number in given if number is not None) < 1 or chosen.top < 0:
         parser.error("numbers must be at least 1, and --top at least 0")
     return chosen
 

@@ -51,21 +51,21 @@ class Lowered(NamedTuple):
 
 
 def train_program(device: jax.Device, chosen: argparse.Namespace) -> Lowered:
-    """Return an optimiser step of one micro-step, of the model of a configuration."""
+    """Return an optimiser step of the model of a configuration."""
     config = importlib.import_module(f"lob_jax.configs.{chosen.size}").get_config()
     model = model_config(config)
     model = dataclasses.replace(model, n_layers=chosen.layers or model.n_layers, mask=chosen.mask or model.mask)
-    train = dataclasses.replace(
-        train_config(config), batch_size=chosen.batch, accumulation=1, micro_batch=chosen.batch, loss_block=None
-    )
+    train = train_config(config)
+    batch, micro_steps = chosen.batch or train.batch_size, chosen.accumulation or train.accumulation
+    train = dataclasses.replace(train, batch_size=batch, accumulation=micro_steps, micro_batch=batch, loss_block=None)
     optimizer, beside = make_optimizer(train, STEPS, layers=model.n_layers), kept_beside(train, model)
     initial = functools.partial(init_state, model, optimizer, seed=0, **beside)
     mesh = make_mesh([device], fsdp=1, tensor=1)
     how: dict[str, Any] = {"mesh": mesh, "masks": some_masks(model)}
     step: Any = compile_train_step(LOBTransformer(model), train, optimizer, make_schedule(train, STEPS), initial, **how)
-    blank = blank_batch(model, chosen.batch).items()
-    shapes = {name: jax.ShapeDtypeStruct((1, chosen.batch, *leaf.shape[2:]), leaf.dtype) for name, leaf in blank}
-    tokens = chosen.batch * model.max_seq_length
+    blank = blank_batch(model, batch).items()
+    shapes = {name: jax.ShapeDtypeStruct((micro_steps, batch, *leaf.shape[2:]), leaf.dtype) for name, leaf in blank}
+    tokens = micro_steps * batch * model.max_seq_length
     flops = tokens * flops_per_token(model, model.max_seq_length)
     return Lowered(step.lower(jax.eval_shape(initial), shapes), model, tokens, flops)
 
