@@ -186,8 +186,8 @@ def test_a_part_that_does_not_end_in_time_is_saved_from_another_thread(program):
 
 def test_what_is_due_is_saved_without_a_signal(program):
     body = """
+    ready()  # before what is due at once, which may end the program at any time
     with listener.deferred(lambda: listener.leave(75, "late"), grace_s=0, meanwhile="saving", due=listener.started):
-        ready()
         in_one_call()"""
     assert program(body).end() == (75, "", "late\n")
 

@@ -199,8 +199,9 @@ def _projected_backward(kept: tuple[jax.Array, jax.Array], gradient_BTV: jax.Arr
     if x_BTD.dtype == jnp.bfloat16:
         gradient_BTV = gradient_BTV.astype(x_BTD.dtype)
     operand = gradient_BTV.dtype
-    x_gradient_BTD = jnp.einsum("BTV,VD->BTD", gradient_BTV, weight_VD.astype(operand), preferred_element_type=full)
-    weight_gradient_VD = jnp.einsum("BTV,BTD->VD", gradient_BTV, x_BTD.astype(operand), preferred_element_type=full)
+    product = functools.partial(jax.lax.dot_general, preferred_element_type=full)
+    x_gradient_BTD = product(gradient_BTV, weight_VD.astype(operand), (((2,), (0,)), ((), ())))
+    weight_gradient_VD = product(gradient_BTV, x_BTD.astype(operand), (((0, 1), (0, 1)), ((), ())))
     return x_gradient_BTD.astype(x_BTD.dtype), weight_gradient_VD
 
 

@@ -129,9 +129,12 @@ def compiled(compiler, *arguments):
 
 @pytest.mark.slow
 def test_a_training_step_for_an_h200_stays_below_its_ceilings(compiler):
-    found = compiled(compiler, "--program=train", "--layers=2", "--batch=8")
+    found = compiled(compiler, "--program=train", "--layers=2", "--batch=8", "--accumulation=1")
     assert found["device"] == "NVIDIA H200" and found["tokens"] == 8 * 1024
     assert found["kernels"]["attention"]["kernels"] == 4  # cuDNN's, forward and backward in each layer
+    assert found["full_precision_products"] == 0
+    assert found["memory_bytes"]["temporary"] / 8 < 150e6  # a window; masks of dropout would be in addition
+    assert found["launches"] < 400
 
 
 @pytest.mark.slow

@@ -92,11 +92,11 @@ def state_bytes(config: ModelConfig, train: TrainConfig, target: Target = CPU) -
 def window_bytes(config: ModelConfig, loss_block: int | None = None, target: Target = CPU) -> int:
     """Return the bytes of activations that one window keeps for the backward pass.
 
-    b T (L (c D + f F + 3 N S) + e D) + 8 V min(T, loss_block), with S the keys per query (`keys_a_query`). On a CPU,
-    where XLA computes bfloat16 in float32, b = 4, c = 18 (14 for 16-bit dtypes), f = 4.5, e = 10; on an accelerator b
-    is the size of the dtype, c = 10, f = 5, e = 6. Of c D, 6 D (4 D) are in truth 6 N H (4 N H), with heads of width H.
-    S = 0 for an attention kernel that does not materialise scores. The coefficients were fitted to what XLA allocates
-    on CPUs and for an H200; tests check them to within a quarter.
+    b T (L (c D + f F + 3 N S) + e D) + v V min(T, loss_block), with S the keys per query (`keys_a_query`). On a CPU,
+    where XLA computes bfloat16 in float32, b = 4, c = 12 (10 for 16-bit dtypes), f = 1.5, e = 10, v = 8; on an
+    accelerator b is the size of the dtype, c = 8, f = 2.5, e = 6, v = 4 + b (4 with remat). Of c D, 6 D (4 D) are in
+    truth 6 N H (4 N H), with heads of width H. S = 0 for an attention kernel that does not materialise scores. The
+    coefficients were fitted to what XLA allocates on CPUs and for an H200; tests check them to within a quarter.
 
     SwiGLU adds F, cross-asset attention 6 D + 3 N T. Each additional token ahead has separate logits. With remat, a
     layer keeps only its input ("full"), or also the results of its matrix products ("dots"), and only the layer being
@@ -108,13 +108,14 @@ def window_bytes(config: ModelConfig, loss_block: int | None = None, target: Tar
     widened = 2 * F if config.activation == "swiglu" else F
     scores = config.attention.kind != "full" or target.attention == "xla"
     halves = config.dtype in HALVES
-    stream = ((8 if halves else 12) * D + 6 * A + 3.5 * F) if target.on_cpu else 6 * D + 4 * A + 4 * F
+    stream = ((4 if halves else 6) * D + 6 * A + 0.5 * F) if target.on_cpu else 4 * D + 4 * A + 1.5 * F
     block = stream + widened + 3 * N * keys_a_query(config, T) * scores
     if config.attention.cross_asset:
         block += 6 * D + 3 * N * T
     size = 2 if halves and not target.on_cpu else 4
     kept = config.n_layers * {"none": block, "dots": 3 * D + 3 * A + widened, "full": D}[config.remat]
-    logits = 8 * config.vocab_size * min(T, loss_block or T) * config.heads.next_tokens
+    of_token = 8 if target.on_cpu else 4 + size * (config.remat == "none")
+    logits = of_token * config.vocab_size * min(T, loss_block or T) * config.heads.next_tokens
     if config.mask != "none":
         logits += SETS * config.vocab_size // 8 * T
     ends, layers = size * T * (10 if target.on_cpu else 6) * D + logits, size * T * kept

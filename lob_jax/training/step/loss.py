@@ -61,7 +61,9 @@ def _nll_backward(kept: tuple[jax.Array, ...], gradient_BT: jax.Array) -> tuple[
     probability_BTV = jnp.exp(logits_BTV - normaliser_BT[..., None])
     token_V = jnp.arange(logits_BTV.shape[-1], dtype=targets_BT.dtype)
     hit_BTV = token_V == targets_BT[..., None]
-    return (probability_BTV - hit_BTV) * gradient_BT[..., None], None
+    scaled_BTV = probability_BTV * gradient_BT[..., None]
+    # Not by a product with the hits: a CPU's compiler would write them as numbers.
+    return jnp.where(hit_BTV, scaled_BTV - gradient_BT[..., None], scaled_BTV), None
 
 
 _nll.defvjp(_nll_forward, _nll_backward)
