@@ -186,7 +186,7 @@ def test_devices_share_the_windows_of_every_array(kind):
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_the_budget_may_leave_out_what_windows_bring_along(kind):
-    """It counts activations alone: all arrays together are less than a 75th of those of the smallest model."""
+    """It counts activations alone: all arrays together are less than a 45th of those of the smallest model."""
     model = dataclasses.replace(MODELS[kind], d_model=64, n_layers=3, n_heads=4, d_ff=256, max_seq_length=256)
     arrays = sum(leaf.nbytes for leaf in blank_batch(model, 1).values())
     assert arrays < window_bytes(model) / 45
