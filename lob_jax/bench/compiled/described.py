@@ -9,10 +9,12 @@ import dataclasses
 import importlib.util
 import os
 from collections.abc import Generator
+from typing import Any
 from unittest import mock
 
 import jax
 from jax.experimental import topologies
+from jax.experimental.compilation_cache import compilation_cache
 
 from lob_jax.errors import InputError
 from lob_jax.models.attention import backends
@@ -146,15 +148,31 @@ def set_environment() -> None:
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
 
 
+def _cache_in(folder: str | None) -> None:
+    jax.config.update("jax_compilation_cache_dir", folder)
+    compilation_cache.reset_cache()  # which otherwise stays what it was at its first use
+
+
+class _There:
+    """JAX as it is on one device of a platform."""
+
+    def __init__(self, platform: str):
+        self.default_backend, self.device_count = (lambda: platform), (lambda: 1)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(jax, name)
+
+
 @contextlib.contextmanager
 def compiling_for(device: Described) -> Generator[None]:
-    """Let the model choose its kernels as on a device that is not here."""
+    """Let the model choose its kernels as on a device that is not here, and keep its programs out of JAX's cache.
 
-    def surroundings(*_: object, **__: object) -> backends.Surroundings:
-        return backends.Surroundings(device.platform, 1)
-
+    A program from the cache would be loaded onto the device.
+    """
     with contextlib.ExitStack() as stack:
-        stack.enter_context(mock.patch.object(backends, "surroundings", surroundings))
+        stack.callback(_cache_in, jax.config.jax_compilation_cache_dir)
+        _cache_in(None)
+        stack.enter_context(mock.patch.object(backends, "jax", _There(device.platform)))
         if device.platform == "gpu":  # JAX asks a loaded cuDNN and a GPU what they support
             module = "jax._src.cudnn.fused_attention_stablehlo"
             answers = {

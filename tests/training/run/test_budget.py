@@ -4,13 +4,12 @@ import functools
 import jax
 import psutil
 import pytest
-from jax.experimental import topologies
 
+from lob_jax.bench.compiled.described import DEVICES, compiling_for
 from lob_jax.config.sections import model_config
 from lob_jax.configs import base
 from lob_jax.errors import InputError
 from lob_jax.models.accounting import parameter_count
-from lob_jax.models.attention import backends
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.training.run import budget
 from lob_jax.training.run.budget import (
@@ -82,39 +81,13 @@ def test_on_a_cpu_the_estimate_is_what_xla_allots(model_config, train_config, ch
     assert 1 / WITHIN < estimate / needed < WITHIN
 
 
-H200 = """
-gpu_device_info {
-  threads_per_block_limit: 1024 threads_per_warp: 32 shared_memory_per_block: 49152 shared_memory_per_core: 233472
-  threads_per_core_limit: 2048 core_count: 132 fpus_per_core: 128 block_dim_limit_x: 2147483647
-  block_dim_limit_y: 65535 block_dim_limit_z: 65535 memory_bandwidth: 4800000000000 l2_cache_size: 52428800
-  clock_rate_ghz: 1.98 device_memory_size: 150000000000 shared_memory_per_block_optin: 232448
-  cuda_compute_capability { major: 9 } registers_per_core_limit: 65536 registers_per_block_limit: 65536
-}
-platform_name: "CUDA"
-dnn_version_info { major: 9 minor: 8 }
-runtime_version { major: 12 minor: 9 }
-device_description_str: "NVIDIA H200"
-"""
-
-
 @pytest.fixture
-def h200(monkeypatch):
-    """Return a sharding on an H200 that is only described; stubs answer JAX's queries about its cuDNN."""
+def h200():
+    """Return a sharding on an H200 that is only described."""
     pytest.importorskip("jax_plugins.xla_cuda12", reason="needs jax-cuda12-plugin, which compiles for a described GPU")
-    from jax._src.cudnn import fused_attention_stablehlo as cudnn
-
-    class OnGpu:
-        default_backend = staticmethod(lambda: "gpu")
-
-        def __getattr__(self, name):
-            return getattr(jax, name)
-
-    monkeypatch.setattr(backends, "jax", OnGpu())
-    monkeypatch.setattr(cudnn, "check_cudnn_version", lambda *_: 90_800)
-    monkeypatch.setattr(cudnn, "check_compute_capability", lambda *_: True)
-    monkeypatch.setattr(cudnn, "is_cuda_compute_capability_equal", lambda *_: False)
-    described = topologies.get_topology_desc("h200", "cuda", target_config=H200, topology="1x1x1")
-    return jax.sharding.SingleDeviceSharding(described.devices[0])
+    described = DEVICES["h200"]
+    with compiling_for(described):
+        yield jax.sharding.SingleDeviceSharding(*described.devices())
 
 
 @pytest.mark.slow
