@@ -169,8 +169,9 @@ def compiling_for(device: Described) -> Generator[None]:
 
     A program from the cache would be loaded onto the device.
     """
+    settings: Any = jax.config  # whose attributes are made at run time
     with contextlib.ExitStack() as stack:
-        stack.callback(_cache_in, jax.config.read("jax_compilation_cache_dir"))
+        stack.callback(_cache_in, settings.jax_compilation_cache_dir)
         _cache_in(None)
         stack.enter_context(mock.patch.object(backends, "jax", _There(device.platform)))
         if device.platform == "gpu":  # JAX asks a loaded cuDNN and a GPU what they support
