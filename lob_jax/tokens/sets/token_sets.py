@@ -8,6 +8,8 @@ from lob_jax.jit import in_place
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.sets.planes import PLANE
 
+PACKED = v.VOCAB_SIZE // 8  # bytes of a set as bits
+
 
 class TokenSets(NamedTuple):
     """The sets in the places of T tokens, and whether each token is in its own.
@@ -40,9 +42,13 @@ class TokenSets(NamedTuple):
 
     def packed(self, rows: np.ndarray) -> np.ndarray:
         """Return the sets in some rows [n] as bits, uint8 [n, V/8], in the order of `lob_jax.tokens.sets.planes`."""
-        bits = np.zeros((len(rows), v.VOCAB_SIZE // 8), np.uint8)
+        bits = np.empty((len(rows), PACKED), np.uint8)
         _pack(self.offset, self.first, self.last, np.asarray(rows, np.int64), bits)
         return bits
+
+    def pack(self, first: int, bits: np.ndarray) -> None:
+        """Write the sets in the rows from `first` on to an array uint8 [n, V/8], see `packed`."""
+        _pack(self.offset, self.first, self.last, np.arange(first, first + len(bits)), bits)
 
     def between(self, first: int, last: int) -> "TokenSets":
         """Return rows first..last-1, with only their ranges; the arrays are views."""
@@ -80,9 +86,10 @@ def is_in(first: np.ndarray, last: np.ndarray, begin: int, end: int, token: int)
 
 @in_place
 def _pack(offset: np.ndarray, first: np.ndarray, last: np.ndarray, rows: np.ndarray, bits: np.ndarray) -> None:
-    """Set the bits of the ranges of each row, plane by plane."""
+    """Write the bits of the ranges of each row, plane by plane."""
     for k in range(len(rows)):
         row = bits[k]
+        row[:] = 0
         for at in range(offset[rows[k]], offset[rows[k] + 1]):
             token, end = np.int64(first[at]), np.int64(last[at]) + 1
             while token < end:
