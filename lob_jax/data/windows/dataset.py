@@ -10,7 +10,7 @@ import numpy as np
 from lob_jax.data.records.records import Outline, Record, RecordSource, outline
 from lob_jax.data.windows.known import NOTHING, SETS, Beside, Known, along, known_along, sets_along
 from lob_jax.errors import InputError
-from lob_jax.tokens.sets.token_sets import PACKED, TokenSets
+from lob_jax.tokens.sets.token_sets import TokenSets, join_sets
 from lob_jax.tokens.vocabulary import BOS, PAD, REGIME_BASE
 
 Window = dict[str, np.ndarray]
@@ -134,18 +134,25 @@ class TokenBookDataset:
         """Return one window."""
         return self.cut(self.spans[index])
 
-    def together(self, indices: Sequence[int], allocate: Allocate = np.empty) -> Window:
-        """Return the windows of some indices, at least one, with a leading axis B.
+    def together(self, indices: Sequence[int], allocate: Allocate = np.empty) -> tuple[Window, TokenSets | None]:
+        """Return the windows of some indices, at least one, with a leading axis B; and their sets, if they have any.
 
         Args:
           indices: indices of B windows.
           allocate: makes the arrays, whose content is then overwritten.
+
+        Returns:
+          The windows without SETS, and the sets in the places of the next tokens, with B (T+1) rows.
         """
-        spans = [self.spans[index] for index in indices]
+        spans, prefix = [self.spans[index] for index in indices], self.beside.prefix
         windows = room_for(self.prepared(spans[0].record), len(spans), self.context, allocate)
+        sets = []
         for row, span in enumerate(spans):
-            write_window(windows, row, self.prepared(span.record), span, prefix=self.beside.prefix)
-        return windows
+            record = self.prepared(span.record)
+            write_window(windows, row, record, span, prefix=prefix)
+            if record.sets is not None:
+                sets.append(record.sets.places(span.start + 1 - prefix, self.context + 1))
+        return windows, join_sets(sets) if sets else None
 
     def cut(self, span: Span) -> Window:
         """Return the window of a span."""
@@ -295,16 +302,16 @@ def cut_window(record: PreparedRecord, span: Span, *, context: int, prefix: bool
     """Return one window of a record; with a prefix, `span` is that of the tokens behind it, see `write_window`."""
     windows = room_for(record, 1, context, np.empty)
     write_window(windows, 0, record, span, prefix=prefix)
+    if record.sets is not None:
+        windows[SETS] = record.sets.places(span.start + 1 - prefix, context + 1).packed(np.arange(context + 1))[None]
     return {name: array[0, ...] for name, array in windows.items()}
 
 
 def room_for(record: PreparedRecord, count: int, context: int, allocate: Allocate) -> Window:
-    """Return arrays for so many windows of context + 1 tokens of records like a given one, with any content."""
+    """Return arrays with any content for so many windows of records like a given one; SETS is not among them."""
     each: dict[str, tuple[tuple[int, ...], Any]]
     each = {"tokens": ((), np.int32), "scored": ((), np.bool_), "event": ((), np.int32)}
     each |= {name: (known.values.shape[1:], known.values.dtype) for name, known in record.known.items()}
-    if record.sets is not None:
-        each[SETS] = ((PACKED,), np.uint8)
     room = {name: allocate((count, context + 1, *axes), dtype) for name, (axes, dtype) in each.items()}
     return room | {name: allocate((count,), np.int32) for name in ("record", "position")}
 
@@ -322,8 +329,6 @@ def write_window(windows: Window, row: int, record: PreparedRecord, span: Span, 
         first |= {"tokens": REGIME_BASE + first["regime"], "scored": False, "event": lines["event"][1]}
         for name, value in first.items():
             lines[name][0] = value
-        if record.sets is not None:
-            pack_sets(record.sets, span.start, lines[SETS][:1])
 
 
 def _write_stretch(lines: Window, record: PreparedRecord, span: Span) -> None:
@@ -338,19 +343,3 @@ def _write_stretch(lines: Window, record: PreparedRecord, span: Span) -> None:
     for name, known in record.known.items():
         known.write(slice(low, high), lines[name][inside])
         lines[name][:before], lines[name][behind:] = known.behind(0), known.blank
-    if record.sets is not None:
-        pack_sets(record.sets, span.start + 1, lines[SETS])
-
-
-def pack_sets(sets: TokenSets, first: int, bits: np.ndarray) -> None:
-    """Write the sets in the places from `first` on as bits, see `TokenSets.pack`; empty behind the last.
-
-    Args:
-      sets: the sets of a record.
-      first: the first place; places before 0 are empty, too.
-      bits: uint8 [n, V/8], overwritten.
-    """
-    low = max(first, 0)
-    high = max(min(first + len(bits), sets.rows), low)  # a blank window begins behind the last place
-    bits[: low - first], bits[high - first :] = 0, 0
-    sets.pack(low, bits[low - first : high - first])

@@ -1,7 +1,9 @@
 """Batch windows with Grain: globally shuffled, sharded over hosts, read by workers, and resumable at any position."""
 
+import concurrent.futures
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import grain
 import numpy as np
@@ -14,12 +16,15 @@ from lob_jax.data.windows.augment.synthetic import MixedWindows
 from lob_jax.data.windows.augment.token_dropout import DroppedTokens
 from lob_jax.data.windows.augment.windows import AlteredWindows
 from lob_jax.data.windows.dataset import Allocate, TokenBookDataset, Window
+from lob_jax.data.windows.known import SETS
 from lob_jax.data.windows.order import Order
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.errors import InputError
 from lob_jax.signals import leave_to_parent
+from lob_jax.tokens.sets.token_sets import PACKED, TokenSets
 
 ENDLESS = 2**62  # windows
+MOST_THREADS = 4  # that unpack batches in the training process
 
 Windows = TokenBookDataset | PairedDataset | AlteredWindows | MixedWindows | MirroredWindows | DroppedTokens
 
@@ -62,8 +67,11 @@ class BatchSource:
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, index: int) -> Window:
-        """Return a batch, with the index of each window as `example` int32 [B]; -1 for blank windows."""
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return a batch as it is sent, see `Unpacking`.
+
+        `example` int32 [B] is the index of each window, -1 for blank windows.
+        """
         places = self.first + self.step * (index * self.batch_size + np.arange(self.batch_size))
         chosen = self.order.at(places)
         allocate = SharedMemoryArray if self.shared else np.empty
@@ -71,9 +79,10 @@ class BatchSource:
         example[:] = np.where(chosen < len(self.dataset), chosen, -1)
         return {**self._windows(chosen.tolist(), places.tolist(), allocate), "example": example}
 
-    def _windows(self, index: list[int], places: list[int], allocate: Allocate) -> Window:
+    def _windows(self, index: list[int], places: list[int], allocate: Allocate) -> dict[str, Any]:
         if isinstance(self.dataset, TokenBookDataset) and max(index) < len(self.dataset):
-            return self.dataset.together(index, allocate)
+            windows, sets = self.dataset.together(index, allocate)
+            return windows if sets is None else {**windows, SETS: sets}
         return stacked([self._window(*of) for of in zip(index, places, strict=True)], allocate)
 
     def _window(self, index: int, place: int) -> Window:
@@ -82,6 +91,28 @@ class BatchSource:
         if isinstance(self.dataset, Drawable):
             return self.dataset.drawn(index, self.order.random_at(place))
         return self.dataset[index]
+
+
+class Unpacking(grain.transforms.Map):
+    """From batches as they are sent by another process, with sets as ranges, to batches with sets as bits.
+
+    Bits take ten times as much memory, and shared memory is slow to get: they are made in this process, by threads.
+    """
+
+    def __init__(self, *, threads: int):
+        self._pool = concurrent.futures.ThreadPoolExecutor(threads) if threads > 1 else None
+
+    def map(self, element: dict[str, Any]) -> Window:
+        """Return a batch."""
+        sets = element.get(SETS)
+        if not isinstance(sets, TokenSets):  # as in windows that are stacked
+            return element
+        count = len(element["tokens"])
+        bits = np.empty((count, sets.rows // count, PACKED), np.uint8)
+        firsts = range(0, sets.rows, sets.rows // count)
+        for _ in (self._pool.map if self._pool else map)(sets.pack, firsts, bits):
+            pass
+        return {**element, SETS: bits}
 
 
 def stacked(windows: Sequence[Window], allocate: Allocate) -> Window:
@@ -172,11 +203,13 @@ def batches(
     )
     # Grain's threads would only compete for the GIL: a record comes from memory or from one small read.
     read = grain.MapDataset.source(source).to_iter_dataset(grain.ReadOptions(num_threads=0))
+    unpacking = Unpacking(threads=min(workers, MOST_THREADS))
     if not workers:
-        return read
+        return read.map(unpacking)
     if not flags.FLAGS.is_parsed():  # Grain's workers read absl's flags, which only absl's app.run would have parsed
         flags.FLAGS.mark_as_parsed()
-    return read.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers), worker_init_fn=_begin_worker)
+    there = read.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers), worker_init_fn=_begin_worker)
+    return there.map(unpacking)
 
 
 def _begin_worker(_: int, __: int) -> None:
