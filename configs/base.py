@@ -36,7 +36,7 @@ def get_config() -> ml_collections.ConfigDict:
     data.spread_regimes = 2  # bins of the spread; a regime is a pair of bins, see model.regime
     data.book_levels = 5  # occupied levels per side in the book features
     data.mirror = False  # train on each window with bids and asks exchanged, too
-    data.workers = 0  # processes that read records during training; 0 reads in the training process
+    data.workers = config_dict.placeholder(int)  # processes that read windows; None: 0 on CPUs, else all cores but one
 
     # Windows of altered flow to train on, drawn anew for each place in the order of the data; see also data.mirror.
     data.augment = augment = ml_collections.ConfigDict()

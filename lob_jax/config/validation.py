@@ -154,7 +154,8 @@ def _check_records(config: ml_collections.ConfigDict) -> None:
     for key in counts:
         _require_count(config, "data", key, most=MOST_OF.get(key, MOST))
     _require_count(config, "data", "embargo_events", least=0)
-    _require_count(config, "data", "workers", least=0, most=MOST_OF["workers"])
+    if data.workers is not None:
+        _require_count(config, "data", "workers", least=0, most=MOST_OF["workers"])
     try:
         shlex.split(data.runner_options)
     except ValueError as error:

@@ -1,5 +1,6 @@
 """What the model of a configuration reads in addition to tokens, with thresholds of the training split."""
 
+import dataclasses
 import pathlib
 
 import ml_collections
@@ -11,7 +12,7 @@ from lob_jax.data.records.builder import open_records
 from lob_jax.data.records.manifest import load_manifest
 from lob_jax.data.windows.known import MAKERS, SETS, Beside
 from lob_jax.errors import InputError
-from lob_jax.models.inputs import fields_held
+from lob_jax.models.inputs import fields_held, fields_read
 from lob_jax.runs.records import tokenizer_of
 
 
@@ -42,6 +43,12 @@ def beside_of(config: ml_collections.ConfigDict, workdir: pathlib.Path) -> Besid
         outlooks=fit_outlooks(train, model.heads.outlook_events) if "direction" in names else None,
         tokenizer=tokenizer_of(config, workdir),
     )
+
+
+def read_in_training(beside: Beside, config: ml_collections.ConfigDict) -> Beside:
+    """Return what training windows have of it: what a step reads, and the regimes that prefixes are made from."""
+    read = {*fields_read(sections.model_config(config)), *(("regime",) if beside.prefix else ())}
+    return dataclasses.replace(beside, names=tuple(name for name in beside.names if name in read))
 
 
 def regime_bins(config: ml_collections.ConfigDict) -> dict[str, int]:

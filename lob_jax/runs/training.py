@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,7 +32,7 @@ from lob_jax.data.windows.pipeline import Windows, batches, first_position
 from lob_jax.errors import InputError
 from lob_jax.evaluation.evaluate import open_windows, without_places
 from lob_jax.models.masking import make_masks
-from lob_jax.runs.beside import beside_of, regime_bins
+from lob_jax.runs.beside import beside_of, read_in_training, regime_bins
 from lob_jax.runs.own_flow import own_flow_digest, own_flow_of
 from lob_jax.runs.records import prepare, tokenizer_of
 from lob_jax.runs.samples import Sampler
@@ -46,6 +47,7 @@ from lob_jax.training.step.layout import make_mesh
 from lob_jax.training.step.state import Measured, abstract_params
 from lob_jax.training.step.tuning import make_tuning
 
+MOST_READING = 15  # processes that read windows unless a number is given; each has a cache of records of its own
 MEASURED_WINDOWS = 256  # of the training split, from which features are standardised
 
 
@@ -59,6 +61,9 @@ def train(
     """Prepare records if necessary, then train a model on them or resume its training; return a summary.
 
     After an interruption the same call resumes the run from its last checkpoint. `load_run` loads the trained run.
+
+    A script must call this under `if __name__ == "__main__"`: like the processes of `prepare`, those that read windows
+    (`config.data.workers`, by default where an accelerator trains) import the script.
 
     Args:
       config: the configuration of the run, see `get_config`.
@@ -145,11 +150,12 @@ def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path)
             was=batch_size,
             remedy="change it, or use another number of processes",
         )
-    beside = beside_of(config, workdir)
-    training, manifest = windows_of(config, workdir, "train", beside), load_manifest(workdir / "records")
+    beside, manifest = beside_of(config, workdir), load_manifest(workdir / "records")
+    # Not those of validation, whose digest says what a loss is measured on.
+    training = windows_of(config, workdir, "train", read_in_training(beside, config))
     tokenizer, mask = tokenizer_of(config, workdir), config.model.mask
     cut = {"batch_size": batch_size // processes, "host_count": processes}
-    reading = {"seed": config.seed, "epochs": None, "shuffle": True, "workers": config.data.workers}
+    reading = {"seed": config.seed, "epochs": None, "shuffle": True, "workers": reading_processes(config.data.workers)}
     return TrainingData(
         batches=functools.partial(batches, training, host_index=jax.process_index(), **cut, **reading),
         start=first_position(training, **cut),
@@ -168,6 +174,16 @@ def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path)
             **{name: value for name, value in manifest["fingerprint"].items() if name != "format"},
         },
     )
+
+
+def reading_processes(asked: int | None) -> int:
+    """Return how many processes read training windows; without a number, those that keep an accelerator busy.
+
+    On a CPU they would take its cores from the training step.
+    """
+    if asked is not None:
+        return asked
+    return 0 if jax.default_backend() == "cpu" else min(max(len(os.sched_getaffinity(0)) - 1, 1), MOST_READING)
 
 
 def window_settings(config: ml_collections.ConfigDict) -> dict[str, Any]:

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 import lob_jax
+from lob_jax.config import sections
 from lob_jax.config.sections import plain
 from lob_jax.data.records.manifest import load_manifest
+from lob_jax.models.inputs import fields_read
 from lob_jax.runs import training
 from lob_jax.runs.training import open_training_data
+from lob_jax.tokens.vocabulary import REGIME_BASE
 
 
 def test_training_tells_each_validation_and_leaves_a_run(trained):
@@ -34,6 +37,49 @@ def test_book_features_are_standardised_by_the_training_split_and_stay_so(traine
     np.testing.assert_array_equal(
         [embeddings["book_mean"], embeddings["book_deviation"]], opened.measured.moments["book"]
     )
+
+
+def test_training_windows_have_what_the_model_reads_and_validation_all_that_it_holds(trained):
+    config = trained.config.copy_and_resolve_references()
+    every, validated = (data_batch(config, trained.workdir, which) for which in ("train", "validation"))
+    config.model.book_state = config.model.time_of_day = False
+    config.model.regime = "prefix"  # whose token is made from the regime, which the model does not read
+    fewer, still = (data_batch(config, trained.workdir, which) for which in ("train", "validation"))
+    model = sections.model_config(config)
+    assert set(fields_read(model)) <= set(fewer) and not {"book", "time_of_day"} & set(fewer)
+    assert {"book", "time_of_day"} <= set(every) & set(validated) & set(still)
+    assert REGIME_BASE <= fewer["tokens"][0, 0] < REGIME_BASE + model.n_regimes
+    config.model.regime = "none"
+    fewer = data_batch(config, trained.workdir, "train")
+    assert set(fewer) == set(every) - {"book", "time_of_day"}
+    for name, array in fewer.items():
+        np.testing.assert_array_equal(array, every[name])
+
+
+@pytest.mark.parametrize(
+    "backend, cores, asked, expected",
+    [
+        ("cpu", 16, None, 0),
+        ("cpu", 16, 3, 3),
+        ("gpu", 16, None, 15),
+        ("tpu", 96, None, 15),
+        ("gpu", 4, None, 3),
+        ("gpu", 1, None, 1),
+        ("gpu", 16, 0, 0),
+    ],
+)
+def test_processes_read_windows_for_an_accelerator_unless_a_number_is_given(
+    monkeypatch, backend: str, cores: int, asked: int | None, expected: int
+):
+    monkeypatch.setattr(training.jax, "default_backend", lambda: backend)
+    monkeypatch.setattr(training.os, "sched_getaffinity", lambda _: set(range(cores)))
+    assert training.reading_processes(asked) == expected
+
+
+def data_batch(config, workdir, which: str) -> dict[str, np.ndarray]:
+    """Return the first batch of a run's training, or the windows of its validation."""
+    data = open_training_data(config, workdir)
+    return next(iter(data.batches(data.start))) if which == "train" else data.validation[0]
 
 
 def test_a_run_may_train_on_the_mirrored_market_too_and_is_validated_on_the_real_one(trained):

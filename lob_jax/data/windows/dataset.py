@@ -2,7 +2,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,11 @@ import numpy as np
 from lob_jax.data.records.records import Outline, Record, RecordSource, outline
 from lob_jax.data.windows.known import NOTHING, SETS, Beside, Known, along, known_along, sets_along
 from lob_jax.errors import InputError
-from lob_jax.tokens.sets.token_sets import TokenSets
+from lob_jax.tokens.sets.token_sets import TokenSets, join_sets
 from lob_jax.tokens.vocabulary import BOS, PAD, REGIME_BASE
 
 Window = dict[str, np.ndarray]
+Allocate = Callable[[tuple[int, ...], Any], np.ndarray]  # from a shape and a dtype to an array of any content
 
 CACHE_BYTES = 256 * 2**20
 MOST_TIME_BUCKETS = 86_400  # of one second; the product with the nanoseconds of a day must not overflow an int64
@@ -133,14 +134,33 @@ class TokenBookDataset:
         """Return one window."""
         return self.cut(self.spans[index])
 
+    def together(self, indices: Sequence[int], allocate: Allocate = np.empty) -> tuple[Window, TokenSets | None]:
+        """Return the windows of some indices, at least one, with a leading axis B; and their sets, if they have any.
+
+        Args:
+          indices: indices of B windows.
+          allocate: makes the arrays, whose content is then overwritten.
+
+        Returns:
+          The windows without SETS, and the sets in the places of the next tokens, with B (T+1) rows.
+        """
+        spans, prefix = [self.spans[index] for index in indices], self.beside.prefix
+        windows = room_for(self.prepared(spans[0].record), len(spans), self.context, allocate)
+        sets = []
+        for row, span in enumerate(spans):
+            record = self.prepared(span.record)
+            write_window(windows, row, record, span, prefix=prefix)
+            if record.sets is not None:
+                sets.append(record.sets.places(span.start + 1 - prefix, self.context + 1))
+        return windows, join_sets(sets) if sets else None
+
     def cut(self, span: Span) -> Window:
         """Return the window of a span."""
         return self.cut_from(self.prepared(span.record), span)
 
     def cut_from(self, record: PreparedRecord, span: Span) -> Window:
         """Return the window of a span of a given record."""
-        window = cut_window(record, span, context=self.own_context)
-        return with_prefix(window, record, span) if self.beside.prefix else window
+        return cut_window(record, span, context=self.context, prefix=self.beside.prefix)
 
     @property
     def own_context(self) -> int:
@@ -278,49 +298,48 @@ def prepare_record(record: Record, *, time_buckets: int, beside: Beside = NOTHIN
     )
 
 
-def cut_window(record: PreparedRecord, span: Span, *, context: int) -> Window:
-    """Return one window of a record."""
-    length = context + 1
+def cut_window(record: PreparedRecord, span: Span, *, context: int, prefix: bool = False) -> Window:
+    """Return one window of a record; with a prefix, `span` is that of the tokens behind it, see `write_window`."""
+    windows = room_for(record, 1, context, np.empty)
+    write_window(windows, 0, record, span, prefix=prefix)
+    if record.sets is not None:
+        windows[SETS] = record.sets.places(span.start + 1 - prefix, context + 1).packed(np.arange(context + 1))[None]
+    return {name: array[0, ...] for name, array in windows.items()}
+
+
+def room_for(record: PreparedRecord, count: int, context: int, allocate: Allocate) -> Window:
+    """Return arrays with any content for so many windows of records like a given one; SETS is not among them."""
+    each: dict[str, tuple[tuple[int, ...], Any]]
+    each = {"tokens": ((), np.int32), "scored": ((), np.bool_), "event": ((), np.int32)}
+    each |= {name: (known.values.shape[1:], known.values.dtype) for name, known in record.known.items()}
+    room = {name: allocate((count, context + 1, *axes), dtype) for name, (axes, dtype) in each.items()}
+    return room | {name: allocate((count,), np.int32) for name in ("record", "position")}
+
+
+def write_window(windows: Window, row: int, record: PreparedRecord, span: Span, *, prefix: bool) -> None:
+    """Write one window of a record to a row of several windows, see `room_for`.
+
+    With a prefix, the first token is that of the regime before the span, with the inputs known before its first token.
+    """
+    lines = {name: array[row] for name, array in windows.items() if array.ndim > 1}
+    windows["record"][row], windows["position"][row] = span.record, span.start - prefix
+    _write_stretch({name: line[prefix:] for name, line in lines.items()}, record, span)
+    if prefix:
+        first: dict[str, Any] = {name: known.behind(span.start) for name, known in record.known.items()}
+        first |= {"tokens": REGIME_BASE + first["regime"], "scored": False, "event": lines["event"][1]}
+        for name, value in first.items():
+            lines[name][0] = value
+
+
+def _write_stretch(lines: Window, record: PreparedRecord, span: Span) -> None:
+    """Write the tokens of a span and what is known at each, with BOS before the record and padding behind it."""
+    length = len(lines["tokens"])
     low, high = max(span.start, 0), min(span.start + length, len(record.tokens))
-    inside = slice(low - span.start, high - span.start)
-    window = {
-        "tokens": np.full(length, PAD, np.int32),
-        "scored": np.zeros(length, np.bool_),
-        "event": np.full(length, -1, np.int32),
-        "record": np.array(span.record, np.int32),
-        "position": np.array(span.start, np.int32),
-    }
-    window["tokens"][inside] = record.tokens[low:high]
-    window["scored"][span.score_from - span.start : span.score_to - span.start] = True
-    window["event"][inside] = record.event[low:high]
+    inside, before, behind = slice(low - span.start, high - span.start), low - span.start, high - span.start
+    for name, array, first, blank in (("tokens", record.tokens, BOS, PAD), ("event", record.event, -1, -1)):
+        lines[name][:before], lines[name][inside], lines[name][behind:] = first, array[low:high], blank
+    lines["scored"][:] = False
+    lines["scored"][span.score_from - span.start : span.score_to - span.start] = True
     for name, known in record.known.items():
-        window[name] = np.full((length, *known.values.shape[1:]), known.blank, known.values.dtype)
-        window[name][inside] = known.at(slice(low, high))
-        window[name][: inside.start] = known.behind(0)
-    if record.sets is not None:
-        window[SETS] = packed_sets(record.sets, span.start + 1, count=length)
-    window["tokens"][: inside.start] = BOS
-    return window
-
-
-def packed_sets(sets: TokenSets, first: int, *, count: int) -> np.ndarray:
-    """Return the sets in `count` places from `first` on as bits, see `TokenSets.packed`; empty behind the last."""
-    rows = np.arange(max(first, 0), min(first + count, sets.rows))
-    inside = sets.packed(rows)
-    if len(rows) == count:
-        return inside
-    bits = np.zeros((count, inside.shape[1]), np.uint8)
-    bits[rows - first] = inside
-    return bits
-
-
-def with_prefix(window: Window, record: PreparedRecord, span: Span) -> Window:
-    """Prepend the token of the regime before a window, with the inputs known before its first token."""
-    first: dict[str, Any] = {name: known.behind(span.start) for name, known in record.known.items()}
-    first |= {"tokens": REGIME_BASE + first["regime"], "scored": False, "event": window["event"][0]}
-    if record.sets is not None:
-        first[SETS] = packed_sets(record.sets, span.start, count=1)[0]
-    longer = {name: np.concatenate([np.zeros_like(array[:1]), array]) for name, array in window.items() if array.ndim}
-    for name, array in longer.items():
-        array[0] = first[name]
-    return {**window, **longer, "position": window["position"] - np.int32(1)}
+        known.write(slice(low, high), lines[name][inside])
+        lines[name][:before], lines[name][behind:] = known.behind(0), known.blank

@@ -80,6 +80,10 @@ class Known:
         """Return the values known at some tokens."""
         return self.values[self.row[tokens]]
 
+    def write(self, tokens: slice, out: np.ndarray) -> None:
+        """Write the values known at some tokens to an array [n, ...]."""
+        np.take(self.values, self.row[tokens], axis=0, out=out, mode="clip")  # any other mode writes to a copy first
+
     def behind(self, count: int) -> np.ndarray:
         """Return the value known after `count` tokens of the record, for a token inserted there; blank for a label."""
         if self.is_label:

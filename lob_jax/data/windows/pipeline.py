@@ -1,20 +1,30 @@
 """Batch windows with Grain: globally shuffled, sharded over hosts, read by workers, and resumable at any position."""
 
+import concurrent.futures
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import grain
 import numpy as np
 from absl import flags
+from grain.python import SharedMemoryArray
 
-from lob_jax.data.windows.augment.drawing import Drawable, drawn
+from lob_jax.data.windows.augment.drawing import Drawable
 from lob_jax.data.windows.augment.mirror import MirroredWindows
 from lob_jax.data.windows.augment.synthetic import MixedWindows
 from lob_jax.data.windows.augment.token_dropout import DroppedTokens
 from lob_jax.data.windows.augment.windows import AlteredWindows
-from lob_jax.data.windows.dataset import TokenBookDataset, Window
+from lob_jax.data.windows.dataset import Allocate, TokenBookDataset, Window
+from lob_jax.data.windows.known import SETS
+from lob_jax.data.windows.order import Order
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.errors import InputError
 from lob_jax.signals import leave_to_parent
+from lob_jax.tokens.sets.token_sets import PACKED, TokenSets
+
+ENDLESS = 2**62  # windows
+MOST_THREADS = 4  # that unpack batches in the training process
 
 Windows = TokenBookDataset | PairedDataset | AlteredWindows | MixedWindows | MirroredWindows | DroppedTokens
 
@@ -32,30 +42,85 @@ class Position:
     windows_a_pass: int
 
 
-class NumberedWindows:
-    """Windows with their index as `example` int32 (); after the last one, blank windows with index -1."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class BatchSource:
+    """The batches of one host by number, each cut as a whole: a Grain random-access source.
 
-    def __init__(self, dataset: Windows, *, length: int):
-        self.dataset, self.length = dataset, length
+    Attributes:
+      dataset: the windows.
+      order: which window is in which place.
+      first: place of the first window.
+      step: places from one window of this host to the next.
+      batch_size: B, windows per batch.
+      count: number of batches.
+      shared: whether arrays are made in shared memory, for another process.
+    """
+
+    dataset: Windows
+    order: Order
+    first: int
+    step: int
+    batch_size: int
+    count: int
+    shared: bool
 
     def __len__(self) -> int:
-        return self.length
+        return self.count
 
-    def __getitem__(self, index: int) -> Window:
-        if index < len(self.dataset):
-            return {**self.dataset[index], "example": np.array(index, np.int32)}
-        return {**self.dataset.blank(), "example": np.array(-1, np.int32)}
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return a batch as it is sent, see `Unpacking`.
+
+        `example` int32 [B] is the index of each window, -1 for blank windows.
+        """
+        places = self.first + self.step * (index * self.batch_size + np.arange(self.batch_size))
+        chosen = self.order.at(places)
+        allocate = SharedMemoryArray if self.shared else np.empty
+        example = allocate(chosen.shape, np.int32)
+        example[:] = np.where(chosen < len(self.dataset), chosen, -1)
+        return {**self._windows(chosen.tolist(), places.tolist(), allocate), "example": example}
+
+    def _windows(self, index: list[int], places: list[int], allocate: Allocate) -> dict[str, Any]:
+        if isinstance(self.dataset, TokenBookDataset) and max(index) < len(self.dataset):
+            windows, sets = self.dataset.together(index, allocate)
+            return windows if sets is None else {**windows, SETS: sets}
+        return stacked([self._window(*of) for of in zip(index, places, strict=True)], allocate)
+
+    def _window(self, index: int, place: int) -> Window:
+        if index >= len(self.dataset):  # behind the last window of an evaluation
+            return self.dataset.blank()
+        if isinstance(self.dataset, Drawable):
+            return self.dataset.drawn(index, self.order.random_at(place))
+        return self.dataset[index]
 
 
-class DrawnWindows(grain.transforms.RandomMap):
-    """From the index of a training window to the window as it is drawn, with its index as `example` int32 ()."""
+class Unpacking(grain.transforms.Map):
+    """From batches as they are sent by another process, with sets as ranges, to batches with sets as bits.
 
-    def __init__(self, dataset: Windows):
-        self.dataset = dataset
+    Bits take ten times as much memory, and shared memory is slow to get: they are made in this process, by threads.
+    """
 
-    def random_map(self, element: int, rng: np.random.Generator) -> Window:
-        """Return a window."""
-        return {**drawn(self.dataset, element, rng), "example": np.array(element, np.int32)}
+    def __init__(self, *, threads: int):
+        self._pool = concurrent.futures.ThreadPoolExecutor(threads) if threads > 1 else None
+
+    def map(self, element: dict[str, Any]) -> Window:
+        """Return a batch."""
+        sets = element.get(SETS)
+        if not isinstance(sets, TokenSets):  # as in windows that are stacked
+            return element
+        count = len(element["tokens"])
+        bits = np.empty((count, sets.rows // count, PACKED), np.uint8)
+        firsts = range(0, sets.rows, sets.rows // count)
+        for _ in (self._pool.map if self._pool else map)(sets.pack, firsts, bits):
+            pass
+        return {**element, SETS: bits}
+
+
+def stacked(windows: Sequence[Window], allocate: Allocate) -> Window:
+    """Return windows as one, with a leading axis B."""
+    room = {name: allocate((len(windows), *array.shape), array.dtype) for name, array in windows[0].items()}
+    for name, array in room.items():
+        np.stack([window[name] for window in windows], out=array)
+    return room
 
 
 def batches_an_epoch(dataset: Windows, *, batch_size: int, host_count: int = 1) -> int:
@@ -123,26 +188,28 @@ def batches(
             remedy="lower the batch size, or prepare more events",
         )
     start = first if start is None else start
-    numbered = NumberedWindows(dataset, length=max(first.windows_a_pass, len(dataset)))
-    _check_position(start, most=len(numbered))
-    draws = isinstance(dataset, Drawable)
-    windows = (grain.MapDataset.range(len(numbered)) if draws else grain.MapDataset.source(numbered)).seed(seed)
-    if shuffle:
-        windows = windows.shuffle()
-    # Cut off the remainder after the shuffle, so that each epoch leaves out different windows.
-    windows = windows[: start.windows_a_pass].repeat(epochs)
-    if draws:  # before the hosts' shares, so that what is random depends on a window's place in the order alone
-        windows = windows.random_map(DrawnWindows(dataset))
-    left = max(0, len(windows) - start.windows_read)
-    end = start.windows_read + left - left % (batch_size * host_count)
-    windows = windows[start.windows_read + host_index : end : host_count].batch(batch_size, drop_remainder=True)
+    total = max(first.windows_a_pass, len(dataset))
+    _check_position(start, most=total)
+    order = Order(seed, windows=total, windows_a_pass=start.windows_a_pass, shuffled=shuffle)
+    left = ENDLESS if epochs is None else max(0, epochs * start.windows_a_pass - start.windows_read)
+    source = BatchSource(
+        dataset,
+        order,
+        first=start.windows_read + host_index,
+        step=host_count,
+        batch_size=batch_size,
+        count=left // (batch_size * host_count),
+        shared=workers > 0,
+    )
     # Grain's threads would only compete for the GIL: a record comes from memory or from one small read.
-    read = windows.to_iter_dataset(grain.ReadOptions(num_threads=0))
+    read = grain.MapDataset.source(source).to_iter_dataset(grain.ReadOptions(num_threads=0))
+    unpacking = Unpacking(threads=min(workers, MOST_THREADS))
     if not workers:
-        return read
+        return read.map(unpacking)
     if not flags.FLAGS.is_parsed():  # Grain's workers read absl's flags, which only absl's app.run would have parsed
         flags.FLAGS.mark_as_parsed()
-    return read.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers), worker_init_fn=_begin_worker)
+    there = read.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers), worker_init_fn=_begin_worker)
+    return there.map(unpacking)
 
 
 def _begin_worker(_: int, __: int) -> None:

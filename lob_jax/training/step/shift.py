@@ -51,7 +51,7 @@ def shown(batch: Batch) -> Any:
 
 
 def join(batches: Sequence[Batch], fields: tuple[str, ...], *, process: int = 0, processes: int = 1) -> Batch:
-    """Concatenate the windows of several batches, in order, with only the named arrays.
+    """Concatenate the windows of several batches, in order, with only the named arrays; a single batch is not copied.
 
     `example` is renumbered, 0..W-1 with one process. Dropout keys are derived from it, so a window of a step has the
     same dropout for any split of the step into batches. Of P processes, which read the windows in turn, process p has
@@ -63,8 +63,12 @@ def join(batches: Sequence[Batch], fields: tuple[str, ...], *, process: int = 0,
       process: index of this process.
       processes: number of processes.
     """
-    joined = {name: np.concatenate([batch[name] for batch in batches]) for name in fields if name != "example"}
+    joined = {name: _concatenated([batch[name] for batch in batches]) for name in fields if name != "example"}
     return {**joined, "example": process + processes * np.arange(len(joined["tokens"]), dtype=np.int32)}
+
+
+def _concatenated(leaves: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate(leaves) if len(leaves) > 1 else np.asarray(leaves[0])
 
 
 def pad(batch: Batch, multiple: int) -> Batch:

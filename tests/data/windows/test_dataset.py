@@ -18,7 +18,6 @@ from lob_jax.data.windows.dataset import (
     evaluation_spans,
     prepare_record,
     training_spans,
-    with_prefix,
 )
 from lob_jax.data.windows.known import MAKERS, Beside, Known, time_bucket
 from lob_jax.errors import InputError
@@ -91,7 +90,7 @@ def test_the_sets_of_a_window_are_those_in_the_places_of_the_next_tokens(hand_re
         ]
     known = {"regime": Known(np.zeros(1, np.int32), np.zeros(count, np.int32))}
     prepared, span = dataclasses.replace(prepared, known=known), Span(0, 5, 6, 12)
-    allowed = with_prefix(cut_window(prepared, span, context=7), prepared, span)["allowed"]
+    allowed = cut_window(prepared, span, context=8, prefix=True)["allowed"]
     bits = np.asarray(unpacked(allowed))
     assert [np.flatnonzero(row).tolist() for row in bits] == [[100 + place] for place in range(5, 14)]
 

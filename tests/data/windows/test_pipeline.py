@@ -6,10 +6,16 @@ import grain
 import numpy as np
 import pytest
 
+from lob_jax.data.labels.regimes import fit_regimes
+from lob_jax.data.records.records import day_record
 from lob_jax.data.windows.dataset import TokenBookDataset
+from lob_jax.data.windows.known import Beside
 from lob_jax.data.windows.pipeline import Position, batches, batches_an_epoch, first_position
 from lob_jax.errors import InputError
-from lob_jax.tokens.vocabulary import PAD
+from lob_jax.feeds.feed import STRICT
+from lob_jax.feeds.synthetic import SyntheticFeed
+from lob_jax.tokens.exact import ExactTokenizer
+from lob_jax.tokens.vocabulary import PAD, REGIME_BASE
 
 CONTEXT = 8
 
@@ -78,6 +84,37 @@ def test_an_evaluation_fills_the_last_batch_with_blank_windows(hand_record, plai
     assert blank.tolist() == [False, False, True]
     assert (hosts[1][1]["tokens"][blank] == PAD).all() and not hosts[1][1]["scored"][blank].any()
     assert sum(int(batch["scored"].sum()) for host in hosts for batch in host) == 45
+
+
+@pytest.fixture(name="with_sets", params=[False, True], ids=["plain", "prefix"], scope="module")
+def with_sets_fixture(request) -> TokenBookDataset:
+    """Windows of two simulated stretches with all that a record has beside it, with and without a prefix."""
+    feed, tokenizer = SyntheticFeed(1, 400, 0), ExactTokenizer()
+    day = feed.read(feed.days()[0], STRICT)
+    records = [day_record(day, first, first + 90, tokenizer, book_levels=2) for first in (0, 150)]
+    beside = Beside(
+        ("book", "regime", "state", "kind", "allowed"),
+        regimes=fit_regimes(records, volatility_bins=2, spread_bins=2),
+        prefix=request.param,
+        tokenizer=tokenizer,
+    )
+    return TokenBookDataset(records, context=48, time_buckets=288, evaluation=False, beside=beside)
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow), 2])
+def test_a_batch_has_the_sets_and_the_prefix_of_each_window(with_sets, workers: int):
+    read = batches(with_sets, batch_size=5, seed=3, epochs=1, shuffle=True, workers=workers)
+    found = list(read)
+    assert len(found) == len(with_sets) // 5 >= 2
+    for batch in found:
+        for row, example in enumerate(batch["example"]):
+            window = with_sets[int(example)]
+            assert set(batch) == {*window, "example"}
+            for name, array in window.items():
+                assert batch[name].dtype == array.dtype
+                np.testing.assert_array_equal(batch[name][row], array)
+    named = [set(batch["tokens"][:, 0].tolist()) <= set(range(REGIME_BASE, REGIME_BASE + 4)) for batch in found]
+    assert all(named) if with_sets.beside.prefix else not any(named)
 
 
 @pytest.mark.slow

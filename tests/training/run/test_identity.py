@@ -41,6 +41,7 @@ OTHER = {
     "data.lot": "0.001",
     "data.on_error": "skip",
     "data.processes": 2,
+    "data.workers": 2,
     "data.runner": "DirectRunner",
     "data.runner_options": "--project=p",
     "data.train_fraction": 0.6,
