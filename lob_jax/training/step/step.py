@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -24,6 +24,7 @@ from lob_jax.training.step.tasks import Parts, model_part, task_weights
 from lob_jax.training.step.tuning import EVERYTHING, Tuning
 
 Metrics = dict[str, jax.Array]
+NO_OPTIONS: Mapping[str, bool] = {}
 
 
 class Learned(NamedTuple):
@@ -249,7 +250,11 @@ def eval_step(
 
 
 def jit_train_step(
-    step: Callable[..., tuple[TrainState, Metrics]], state: TrainState, *, mesh: Mesh
+    step: Callable[..., tuple[TrainState, Metrics]],
+    state: TrainState,
+    *,
+    mesh: Mesh,
+    options: Mapping[str, bool] = NO_OPTIONS,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """Compile a `train_step` over the mesh; the input state is donated, and its memory reused.
 
@@ -257,17 +262,23 @@ def jit_train_step(
       step: `train_step` with all arguments but state and batch bound.
       state: a state, or its shapes.
       mesh: the devices; batches are leaves [A, M, ...] with the windows of all devices.
+      options: XLA compiler options by name.
     """
     states, windows = state_sharding(state, mesh), split_over_windows(mesh, leading_axes=1)
-    return jax.jit(step, in_shardings=(states, windows), out_shardings=(states, replicated(mesh)), donate_argnums=0)
+    shardings: dict[str, Any] = {"in_shardings": (states, windows), "out_shardings": (states, replicated(mesh))}
+    return jax.jit(step, **shardings, donate_argnums=0, compiler_options=dict(options))
 
 
 def jit_eval_step(
-    step: Callable[..., tuple[jax.Array, jax.Array]], params: Any, *, mesh: Mesh
+    step: Callable[..., tuple[jax.Array, jax.Array]],
+    params: Any,
+    *,
+    mesh: Mesh,
+    options: Mapping[str, bool] = NO_OPTIONS,
 ) -> Callable[[Any, Batch], tuple[jax.Array, jax.Array]]:
     """Compile an `eval_step` over the mesh; parameters are not donated, since training continues with them."""
-    windows = split_over_windows(mesh, leading_axes=0)
-    return jax.jit(step, in_shardings=(state_sharding(params, mesh), windows), out_shardings=replicated(mesh))
+    arguments = (state_sharding(params, mesh), split_over_windows(mesh, leading_axes=0))
+    return jax.jit(step, in_shardings=arguments, out_shardings=replicated(mesh), compiler_options=dict(options))
 
 
 def pmap_train_step(
