@@ -5,15 +5,16 @@ import dataclasses
 import pathlib
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lob_jax.book.day import MarketDay
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
+from lob_jax.feeds.binance import lines
 from lob_jax.feeds.binance.files import Capture, captures_at, whole_lines
-from lob_jax.feeds.binance.messages import TRADES, Content, Message, parse_line, refusal
+from lob_jax.feeds.binance.messages import NO_LEVELS, TRADES, Content, Levels, Message, parse_line, refusal
 from lob_jax.feeds.binance.numbers import count_places, parse_numbers
 from lob_jax.feeds.binance.sync import BookSync, Drop, Outcome, Update
 from lob_jax.feeds.feed import STRICT, DaySource, Reading
@@ -84,22 +85,55 @@ def _count_places(source: Source, symbol: str) -> np.ndarray:
     """Return what `count_places` counts for the prices and quantities of a symbol's messages, int64 [2, 2, P]."""
     reading = Reading(on_error="skip")
     blocks = whole_lines(source, reading, faults=Faults(reading, source.name))
-    return np.sum([count_places(_messages(block, symbol, where=source)) for block in blocks], axis=0)
+    return np.sum([count_places(_read_block(block, symbol, where=source).messages) for block in blocks], axis=0)
 
 
-def _messages(block: bytes, symbol: str, *, where: object, first: int = 1) -> list[Message]:
-    """Parse complete lines to messages, bad lines to FAULT; messages of other symbols come without their levels."""
-    messages = []
-    lines = block.split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    for number, line in enumerate(lines, first):
-        try:
-            message = parse_line(line, number, where=where)
-        except InputError as error:
-            message = Message(Content.FAULT, "", number, line, 0, fault=error)
-        messages.append(message if message.symbol in (symbol, "") else message._replace(levels=([], [])))
-    return messages
+class _Block(NamedTuple):
+    """The messages of complete lines.
+
+    Attributes:
+      lines: the number of lines.
+      aside: of how many nothing but their number is kept, by reason.
+      messages: all other messages, bad lines as FAULT, those of other symbols without their levels.
+    """
+
+    lines: int
+    aside: dict[str, int]
+    messages: list[Message]
+
+
+_CONTENTS = {lines.DEPTH: Content.DEPTH, lines.TRADE: Content.TRADE, lines.AGGREGATE: Content.AGGREGATE}
+
+
+def _read_block(block: bytes, symbol: str, *, where: object, first: int = 1) -> _Block:
+    """Read complete lines; `first` is the number of the first one."""
+    count = block.count(b"\n") + 1
+    spans, numbers = np.zeros((count + 1, 4), np.int64), np.zeros((count, 8), np.int64)
+    data, name = np.frombuffer(block, np.uint8), np.frombuffer(symbol.encode(), np.uint8)
+    out = np.empty(len(data) + 1, np.uint8)
+    kept = lines.understand_lines(data, name, spans, numbers, out, np.zeros(128, np.uint8))
+    texts, done, messages = out.tobytes(), 0, []
+    for (kind, line, begin, end), row in zip(spans[:kept].tolist(), numbers[:kept].tolist(), strict=True):
+        receive_ns, time_ns, first_id, final_id, previous_id, bids, asks, text_end = row
+        raw = block[begin:end]
+        if kind == lines.LEFT:
+            messages.append(_message(raw, first + line, symbol, where=where))
+            continue
+        levels = Levels(texts[done:text_end], bids, asks)
+        done = text_end
+        known = (receive_ns, time_ns, first_id, final_id, previous_id, levels)
+        messages.append(Message(_CONTENTS[kind], symbol, first + line, raw, *known))
+    total, tickers, others, _ = spans[-1].tolist()
+    return _Block(total, {"book ticker": tickers, "another symbol": others}, messages)
+
+
+def _message(raw: bytes, line: int, symbol: str, *, where: object) -> Message:
+    """Read a line: a bad one as FAULT, one of another symbol without its levels."""
+    try:
+        message = parse_line(raw, line, where=where)
+    except InputError as error:
+        return Message(Content.FAULT, "", line, raw, 0, fault=error)
+    return message if message.symbol in (symbol, "") else message._replace(levels=NO_LEVELS)
 
 
 def _only_symbol(path: pathlib.Path, capture: Capture) -> str:
@@ -148,8 +182,9 @@ class _Reader:
     def _read_lines(self) -> None:
         """Convert the capture to events in the store."""
         for block in whole_lines(self._source, self._reading, faults=self._faults):
-            messages = _messages(block, self._symbol, where=self._source, first=self._lines + 1)
-            self._lines += len(messages)
+            count, aside, messages = _read_block(block, self._symbol, where=self._source, first=self._lines + 1)
+            self._lines += count
+            self._dropped.update({reason: number for reason, number in aside.items() if number})
             numbers = parse_numbers(messages, self._steps)
             for number, message in enumerate(messages):
                 wrong = numbers.wrong.get(number, "")

@@ -38,6 +38,23 @@ NO_EXECUTIONS = {  # other values of `X`, and what they mean
 _PARTIAL = re.compile(r"@depth(5|10|20)(@|$)")
 
 
+class Levels(NamedTuple):
+    """The levels of a message as text.
+
+    Attributes:
+      text: a line "price,quantity" for each, bids first; None if they cannot be numbers.
+      bids: how many are bids.
+      asks: how many are asks.
+    """
+
+    text: bytes | None
+    bids: int
+    asks: int
+
+
+NO_LEVELS = Levels(b"", 0, 0)
+
+
 class Message(NamedTuple):
     """One message.
 
@@ -51,7 +68,7 @@ class Message(NamedTuple):
       first: first update id of a depth update.
       final: last update id of a depth update or snapshot.
       previous: last update id of the previous update, -1 if the message does not contain it.
-      levels: bids and asks as [price, quantity] texts; for a trade, one level on the resting side.
+      levels: bids and asks; for a trade, one level on the resting side.
       reason: why the message does not concern the book; empty if it does.
       fault: why the line is not a valid message; None if it is.
     """
@@ -65,7 +82,7 @@ class Message(NamedTuple):
     first: int = -1
     final: int = -1
     previous: int = -1
-    levels: tuple[list[list[str]], list[list[str]]] = ([], [])
+    levels: Levels = NO_LEVELS
     reason: str = ""
     fault: InputError | None = None
 
@@ -185,7 +202,7 @@ def _depth(body: dict[str, Any], known: dict[str, Any]) -> Message:
         first=first,
         final=final,
         previous=previous,
-        levels=(_levels(body, "b"), _levels(body, "a")),
+        levels=_as_text(_levels(body, "b"), _levels(body, "a")),
         **known,
     )
 
@@ -199,15 +216,15 @@ def _trade(body: dict[str, Any], content: Content, known: dict[str, Any]) -> Mes
         raise _Wrong("a trade of unknown type", expected, f"X {kind[:_SHOWN]}, q {_text(body, 'q')[:_SHOWN]}")
     buyer_is_maker = _field(body, "m", bool)
     level = [[_text(body, "p"), _text(body, "q")]]
-    levels = (level, []) if buyer_is_maker else ([], level)  # the maker's order is the one that rested
+    levels = _as_text(level, []) if buyer_is_maker else _as_text([], level)  # the maker's order is the one that rested
     return Message(content, _text(body, "s"), time_ns=_time_ns(body, "T"), levels=levels, **known)
 
 
 def _snapshot(body: dict[str, Any], stream: str, known: dict[str, Any]) -> Message:
     own = next((_text(body, key) for key in ("s", "symbol") if key in body), stream.partition("@")[0].upper())
     key = next((key for key in ("T", "E") if key in body), "")
-    levels = (_levels(body, "bids"), _levels(body, "asks"))
-    if not any(levels):
+    levels = _as_text(_levels(body, "bids"), _levels(body, "asks"))
+    if not levels.bids + levels.asks:
         raise _Wrong("a snapshot without levels", "bids or asks", "two empty lists")
     time_ns = _time_ns(body, key) if key else 0
     return Message(Content.SNAPSHOT, own, time_ns=time_ns, final=_id(body, "lastUpdateId"), levels=levels, **known)
@@ -252,3 +269,11 @@ def _levels(body: dict[str, Any], key: str) -> list[list[str]]:
         if type(level) is not list or len(level) != 2 or type(level[0]) is not str or type(level[1]) is not str:
             raise _Wrong(f"a level in {key!r} that is not a pair", '["price", "quantity"]', repr(level)[:_SHOWN])
     return levels
+
+
+def _as_text(bids: list[list[str]], asks: list[list[str]]) -> Levels:
+    """Return levels as lines, or as no text if one contains a comma or a line end, or is not ASCII."""
+    levels = bids + asks
+    text = "".join([f"{price},{quantity}\n" for price, quantity in levels])
+    plain = text.isascii() and text.count("\n") == len(levels) == text.count(",") and "\r" not in text
+    return Levels(text.encode() if plain else None, len(bids), len(asks))

@@ -46,19 +46,14 @@ def parse_numbers(messages: Sequence[Message], steps: Steps) -> Numbers:
     Raises:
       PlacesMisfit: a number does not fit guessed decimal places.
     """
-    sides, begin, wrong = [], [0], {}
-    texts = _texts(messages)
-    for number, message in enumerate(messages):
-        bids, asks = message.levels
-        count = len(bids) + len(asks)
-        if count and texts[number] is None:
-            wrong[number], count = _NO_NUMBER, 0
-        if count:
-            sides += (BID, len(bids)), (ASK, len(asks))
-        begin.append(begin[-1] + count)
+    texts = [message.levels.text for message in messages]
+    wrong = {number: _NO_NUMBER for number, text in enumerate(texts) if text is None}
+    counts = np.array([message.levels[1:] for message in messages], np.int64).reshape(-1, 2)
+    counts[list(wrong)] = 0
+    begin = [0, *np.cumsum(counts.sum(axis=1)).tolist()]
     prices_sizes, bad = _parse_pairs(_joined(texts), steps)
-    side, count = np.array(sides, np.int64).reshape(-1, 2).T
-    levels = np.concatenate([np.repeat(side, count)[None], prices_sizes])
+    side = np.repeat(np.tile(np.array([BID, ASK]), len(messages)), counts.ravel())
+    levels = np.concatenate([side[None], prices_sizes])
     traded = np.repeat([message.content in TRADES for message in messages], np.diff(begin))
     for row, what in bad + _misfits(levels, traded, steps):
         wrong.setdefault(int(np.searchsorted(begin, row, side="right")) - 1, what)
@@ -68,27 +63,14 @@ def parse_numbers(messages: Sequence[Message], steps: Steps) -> Numbers:
 def count_places(messages: Sequence[Message]) -> np.ndarray:
     """Return what `csv_fields.count_places` counts for the prices and quantities of messages, int64 [2, 2, P]."""
     counts = np.zeros((2, 2, MOST_PLACES + 1), np.int64)
-    csv_fields.count_places(np.frombuffer(_joined(_texts(messages)), np.uint8), _CONTENTS, counts)
+    csv_fields.count_places(
+        np.frombuffer(_joined([message.levels.text for message in messages]), np.uint8), _CONTENTS, counts
+    )
     return counts
 
 
-def _texts(messages: Sequence[Message]) -> list[str | None]:
-    """Return the levels of each message as lines "price,quantity", None if they cannot be numbers."""
-    found: list[str | None] = []
-    for message in messages:
-        levels = message.levels[0] + message.levels[1]
-        text = "\n".join([",".join(level) for level in levels])
-        found.append(text if not levels or _is_plain(text, len(levels)) else None)
-    return found
-
-
-def _joined(texts: Sequence[str | None]) -> bytes:
-    return "\n".join([*filter(None, texts), ""]).encode()
-
-
-def _is_plain(text: str, count: int) -> bool:
-    """Return whether the text of `count` levels contains no line feeds or commas besides the separators."""
-    return text.isascii() and text.count("\n") == count - 1 and text.count(",") == count and "\r" not in text
+def _joined(texts: Sequence[bytes | None]) -> bytes:
+    return b"".join(filter(None, texts))
 
 
 def _misfits(levels: np.ndarray, traded: np.ndarray, steps: Steps) -> list[tuple[int, str]]:
