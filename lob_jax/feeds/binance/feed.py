@@ -5,7 +5,7 @@ import dataclasses
 import pathlib
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +13,10 @@ from lob_jax.book.day import MarketDay
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
 from lob_jax.feeds.binance import lines
+from lob_jax.feeds.binance.block import Block, read_block
 from lob_jax.feeds.binance.files import Capture, captures_at, whole_lines
-from lob_jax.feeds.binance.messages import NO_LEVELS, TRADES, Content, Levels, Message, parse_line, refusal
-from lob_jax.feeds.binance.numbers import count_places, parse_numbers
+from lob_jax.feeds.binance.messages import TRADES, Content, Message, refusal
+from lob_jax.feeds.binance.numbers import Numbers, count_places, parse_numbers
 from lob_jax.feeds.binance.sync import BookSync, Drop, Outcome, Update
 from lob_jax.feeds.feed import STRICT, DaySource, Reading
 from lob_jax.feeds.format import Format
@@ -27,6 +28,7 @@ from lob_jax.feeds.reading.scale import Steps, read_at_fitting_places
 from lob_jax.feeds.reading.source import DAMAGED, Source
 from lob_jax.feeds.reading.store import EventStore
 
+_AGGREGATE = "an aggregate of trades listed individually"
 _SUPERSEDED = "rows superseded in their message"  # counts levels, whereas this report counts messages
 
 
@@ -85,55 +87,7 @@ def _count_places(source: Source, symbol: str) -> np.ndarray:
     """Return what `count_places` counts for the prices and quantities of a symbol's messages, int64 [2, 2, P]."""
     reading = Reading(on_error="skip")
     blocks = whole_lines(source, reading, faults=Faults(reading, source.name))
-    return np.sum([count_places(_read_block(block, symbol, where=source).messages) for block in blocks], axis=0)
-
-
-class _Block(NamedTuple):
-    """The messages of complete lines.
-
-    Attributes:
-      lines: the number of lines.
-      aside: of how many nothing but their number is kept, by reason.
-      messages: all other messages, bad lines as FAULT, those of other symbols without their levels.
-    """
-
-    lines: int
-    aside: dict[str, int]
-    messages: list[Message]
-
-
-_CONTENTS = {lines.DEPTH: Content.DEPTH, lines.TRADE: Content.TRADE, lines.AGGREGATE: Content.AGGREGATE}
-
-
-def _read_block(block: bytes, symbol: str, *, where: object, first: int = 1) -> _Block:
-    """Read complete lines; `first` is the number of the first one."""
-    count = block.count(b"\n") + 1
-    spans, numbers = np.zeros((count + 1, 4), np.int64), np.zeros((count, 8), np.int64)
-    data, name = np.frombuffer(block, np.uint8), np.frombuffer(symbol.encode(), np.uint8)
-    out = np.empty(len(data) + 1, np.uint8)
-    kept = lines.understand_lines(data, name, spans, numbers, out, np.zeros(128, np.uint8))
-    texts, done, messages = out.tobytes(), 0, []
-    for (kind, line, begin, end), row in zip(spans[:kept].tolist(), numbers[:kept].tolist(), strict=True):
-        receive_ns, time_ns, first_id, final_id, previous_id, bids, asks, text_end = row
-        raw = block[begin:end]
-        if kind == lines.LEFT:
-            messages.append(_message(raw, first + line, symbol, where=where))
-            continue
-        levels = Levels(texts[done:text_end], bids, asks)
-        done = text_end
-        known = (receive_ns, time_ns, first_id, final_id, previous_id, levels)
-        messages.append(Message(_CONTENTS[kind], symbol, first + line, raw, *known))
-    total, tickers, others, _ = spans[-1].tolist()
-    return _Block(total, {"book ticker": tickers, "another symbol": others}, messages)
-
-
-def _message(raw: bytes, line: int, symbol: str, *, where: object) -> Message:
-    """Read a line: a bad one as FAULT, one of another symbol without its levels."""
-    try:
-        message = parse_line(raw, line, where=where)
-    except InputError as error:
-        return Message(Content.FAULT, "", line, raw, 0, fault=error)
-    return message if message.symbol in (symbol, "") else message._replace(levels=NO_LEVELS)
+    return np.sum([count_places(read_block(block, symbol, where=source).texts) for block in blocks], axis=0)
 
 
 def _only_symbol(path: pathlib.Path, capture: Capture) -> str:
@@ -167,7 +121,10 @@ class _Reader:
         self._sync = BookSync()
         self._synced = False
         self._lines = self._groups = self._clock = self._applied = self._gap_line = self._not_positive = 0
-        self._rows: list[tuple[tuple[int, ...], np.ndarray]] = []
+        self._place = 0  # of the message at hand, among those of its block
+        # What has been taken of a block: place, what it is, exchange time and time of arrival; and its levels.
+        self._heads: list[tuple[int, int, int, int]] = []
+        self._levels: list[np.ndarray] = []
 
     def read(self) -> MarketDay:
         """Read the capture and return the day.
@@ -181,18 +138,39 @@ class _Reader:
 
     def _read_lines(self) -> None:
         """Convert the capture to events in the store."""
-        for block in whole_lines(self._source, self._reading, faults=self._faults):
-            count, aside, messages = _read_block(block, self._symbol, where=self._source, first=self._lines + 1)
-            self._lines += count
-            self._dropped.update({reason: number for reason, number in aside.items() if number})
-            numbers = parse_numbers(messages, self._steps)
-            for number, message in enumerate(messages):
-                wrong = numbers.wrong.get(number, "")
-                if wrong or message.fault is not None:
-                    self._refuse(message, wrong)
-                else:
-                    self._take(message, numbers.of(number))
-            self._push()
+        for data in whole_lines(self._source, self._reading, faults=self._faults):
+            block = read_block(data, self._symbol, where=self._source, first=self._lines + 1)
+            self._lines += block.lines
+            self._dropped.update(block.aside)
+            self._take_block(block, parse_numbers(block.texts, self._steps))
+
+    def _take_block(self, block: Block, numbers: Numbers) -> None:
+        """Process all messages of a block: trades at once, what concerns the book one by one."""
+        fine = np.ones(len(block.kinds), bool)
+        fine[list(numbers.wrong)] = False
+        times = np.where(fine, block.numbers[:, lines.TIME_NS], 0)
+        clocks = np.maximum.accumulate(np.concatenate([[self._clock], times]))
+        is_trade = fine & (block.kinds == lines.TRADE)
+        is_aggregate = fine & (block.kinds == lines.AGGREGATE)
+        is_other = fine & (block.kinds == lines.OTHER)
+        self._drop("another symbol", np.count_nonzero(is_other))
+        if self._capture.symbols[self._symbol]:
+            self._drop(_AGGREGATE, np.count_nonzero(is_aggregate))
+        else:
+            is_trade |= is_aggregate
+        for number in np.flatnonzero(~(is_trade | is_aggregate | is_other)).tolist():
+            message, wrong = block.message(number), numbers.wrong.get(number, "")
+            self._place, self._clock = number, int(clocks[number])
+            if wrong or message.fault is not None:
+                self._refuse(message, wrong)
+            else:
+                self._take(message, numbers.of(number))
+        self._clock = int(clocks[-1])
+        self._push(np.flatnonzero(is_trade), block, numbers)
+
+    def _drop(self, reason: str, count: int) -> None:
+        if count:
+            self._dropped[reason] += int(count)
 
     def _finish(self) -> MarketDay:
         """End the reading and return the day."""
@@ -231,7 +209,7 @@ class _Reader:
         elif content is Content.ASIDE:
             self._dropped[message.reason] += 1
         elif content is Content.AGGREGATE and self._capture.symbols[self._symbol]:
-            self._dropped["an aggregate of trades listed individually"] += 1
+            self._dropped[_AGGREGATE] += 1
         elif content in TRADES:
             self._add(What.TRADE, message, levels)
         elif content is Content.SNAPSHOT:
@@ -243,7 +221,6 @@ class _Reader:
             self._refuse(message, "depth of another market", expected="'pu' in every depthUpdate or in none")
         else:
             self._take_depth(message, levels)
-        self._clock = max(self._clock, message.time_ns)
 
     def _take_depth(self, message: Message, levels: np.ndarray) -> None:
         if not self._sync.in_step:
@@ -274,18 +251,31 @@ class _Reader:
     def _add(self, what: int, message: Message, levels: np.ndarray, *, time_ns: int | None = None) -> None:
         time_ns = message.time_ns if time_ns is None else time_ns
         self._applied += what == What.LEVEL
-        self._rows.append(((what, self._groups, time_ns, message.receive_ns), levels))
-        self._groups += 1
+        self._heads.append((self._place, what, time_ns, message.receive_ns))
+        self._levels.append(levels)
 
-    def _push(self) -> None:
-        """Pass the rows of the current block on to the conversion."""
-        if self._rows:
-            heads, levels = zip(*self._rows, strict=True)
-            per_row = np.repeat(np.array(heads), [part.shape[1] for part in levels], axis=0)
-            rows = LevelRows(*per_row.T, *np.concatenate(levels, axis=1))
-            self._not_positive += int(np.count_nonzero((rows.price <= 0) & (rows.what != What.GAP)))
-            self._changes.push(rows)
-            self._rows.clear()
+    def _push(self, trades: np.ndarray, block: Block, numbers: Numbers) -> None:
+        """Pass the rows of the current block on to the conversion, those of trades [N] in their places among them."""
+        count = len(trades)
+        if not count + len(self._heads):
+            return
+        clocks = block.numbers[trades][:, [lines.TIME_NS, lines.RECEIVE_NS]]
+        traded = np.stack([trades, np.full(count, int(What.TRADE)), *clocks.T], axis=1)
+        heads = np.concatenate([np.array(self._heads, np.int64).reshape(-1, 4), traded])
+        sizes = [*(part.shape[1] for part in self._levels), *[1] * count]
+        order = np.argsort(heads[:, 0], kind="stable")
+        heads[order, 0] = np.arange(self._groups, self._groups + len(heads))  # from places to numbers of groups
+        group = np.repeat(heads[:, 0], sizes)
+        in_order = np.argsort(group, kind="stable")
+        levels = np.concatenate([*self._levels, numbers.levels[:, numbers.begin[trades]]], axis=1)
+        of_row = np.repeat(np.arange(len(heads)), sizes)[in_order]
+        what, time_ns, receive_ns = (np.ascontiguousarray(column)[of_row] for column in heads[:, 1:].T)
+        rows = LevelRows(what, group[in_order], time_ns, receive_ns, *levels[:, in_order])
+        self._not_positive += int(np.count_nonzero((rows.price <= 0) & (rows.what != What.GAP)))
+        self._changes.push(rows)
+        self._groups += len(heads)
+        self._heads.clear()
+        self._levels.clear()
 
     def _refuse(self, message: Message, what: str, *, expected: str = "") -> None:
         error = message.fault or refusal(

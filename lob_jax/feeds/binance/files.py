@@ -47,11 +47,22 @@ def scan(path: pathlib.Path) -> Capture | None:
     deep: set[bytes] = set()
     traded: set[bytes] = set()
     for block in whole_lines(Source(path), Reading(), faults=None):
-        for line in block.split(b"\n"):
-            found = deep if _DEPTH.search(line) else traded if _SINGLE.search(line) else None
-            if found is not None and (symbol := _SYMBOL.search(line)) is not None:
-                found.add(symbol[1])
+        of_depth = _lines_with(_DEPTH, block)
+        for found, spans in ((deep, of_depth), (traded, _lines_with(_SINGLE, block) - of_depth)):
+            symbols = (_SYMBOL.search(block, *span) for span in spans)
+            found.update(symbol[1] for symbol in symbols if symbol is not None)
     return Capture(day.isoformat(), {name.decode("utf-8", "replace"): name in traded for name in sorted(deep)})
+
+
+def _lines_with(pattern: re.Pattern[bytes], block: bytes) -> set[tuple[int, int]]:
+    """Return where the lines with a pattern begin and end."""
+    found, end = set(), 0
+    while (place := pattern.search(block, end)) is not None:
+        begin = block.rfind(b"\n", 0, place.start()) + 1
+        end = block.find(b"\n", place.end())
+        end = len(block) if end < 0 else end
+        found.add((begin, end))
+    return found
 
 
 def captures_at(path: pathlib.Path) -> dict[pathlib.Path, Capture]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from lob_jax.jit import in_place
 
-LEFT, TICKER, DEPTH, TRADE, AGGREGATE = range(5)  # kinds of lines; LEFT ones are not understood here
+LEFT, TICKER, DEPTH, TRADE, AGGREGATE, OTHER = range(6)  # kinds of lines; LEFT: not understood, OTHER: other symbols
 RECEIVE_NS, TIME_NS, FIRST, FINAL, PREVIOUS, BIDS, ASKS, TEXT_END = range(8)  # the numbers of a line
 
 _LF, _SPACE, _QUOTE, _COMMA, _COLON, _BACKSLASH = 10, 32, 34, 44, 58, 92
@@ -321,7 +321,7 @@ def _understood(
             return LEFT, start, False
         bids, asks = (1, 0) if is_maker else (0, 1)
     if not is_mine:
-        filled = start
+        filled, bids, asks = start, 0, 0
     numbers[row, BIDS], numbers[row, ASKS], numbers[row, TEXT_END] = bids, asks, filled
     return kind, filled, is_mine
 
@@ -337,13 +337,14 @@ def understand_lines(
 ) -> int:
     """Understand what can be understood of complete lines; return how many lines need a closer look.
 
-    Lines of best quotes, and those of other symbols, are only counted: in the first three numbers of `spans[-1]`.
+    Lines of best quotes are only counted.
 
     Args:
       data: uint8 [B]; a last line need not end in a line feed.
       symbol: uint8 [S], the symbol that is read.
       spans: int64 [L+1, 4], which gets of each line that needs a closer look its kind, its number from 0, where it
-        begins and where it ends; the last row gets the numbers of lines, of tickers and of lines of other symbols.
+        begins and where it ends; the last row gets the numbers of lines, and of best quotes of the symbol and
+        of others.
       numbers: int64 [L, 8], which gets the numbers of those lines; see the constants of this module. The levels of a
         line are in `out` between the TEXT_END of the line before and its own.
       out: uint8 [B], which gets the levels as lines "price,quantity".
@@ -355,11 +356,11 @@ def understand_lines(
         while end < len(data) and data[end] != _LF:
             end += 1
         kind, filled, is_mine = _understood(data, at, end, symbol, kinds, numbers, found, out, filled)
-        if kind != LEFT and not is_mine:
-            others += 1
-        elif kind == TICKER:
-            tickers += 1
+        if kind == TICKER:
+            tickers += is_mine
+            others += not is_mine
         else:
+            kind = kind if is_mine or kind == LEFT else OTHER
             spans[found, 0], spans[found, 1], spans[found, 2], spans[found, 3] = kind, line, at, end
             numbers[found, TEXT_END] = filled
             found += 1

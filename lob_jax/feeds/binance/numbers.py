@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 
 from lob_jax.events.schema import ASK, BID
-from lob_jax.feeds.binance.messages import TRADES, Message
 from lob_jax.feeds.reading import csv_fields
 from lob_jax.feeds.reading.csv_fields import MOST_PLACES, MOST_UNITS
 from lob_jax.feeds.reading.scale import PlacesMisfit, Steps
@@ -20,17 +19,33 @@ _CONTENTS = np.full(2, csv_fields.DECIMAL)
 _LOW = np.array([-MOST_UNITS, 0])  # a price may be negative, a quantity may not
 
 
+class Texts(NamedTuple):
+    """The levels of M messages as text.
+
+    Attributes:
+      lines: a line "price,quantity" for each level, of each message the bids first.
+      counts: int64 [M, 2], how many bids and asks a message has.
+      traded: bool [M], whether it is a trade.
+      unfit: the messages whose levels cannot be numbers; they have none here.
+    """
+
+    lines: bytes
+    counts: np.ndarray
+    traded: np.ndarray
+    unfit: Sequence[int]
+
+
 class Numbers(NamedTuple):
     """The levels of messages, as integers.
 
     Attributes:
       levels: int64 [3, R]: side, price, size.
-      begin: M+1 integers; message m has the levels begin[m] to begin[m + 1] - 1.
+      begin: int64 [M+1]; message m has the levels begin[m] to begin[m + 1] - 1.
       wrong: the fault of each message with a bad number, by message.
     """
 
     levels: np.ndarray
-    begin: list[int]
+    begin: np.ndarray
     wrong: dict[int, str]
 
     def of(self, number: int) -> np.ndarray:
@@ -38,7 +53,7 @@ class Numbers(NamedTuple):
         return self.levels[:, self.begin[number] : self.begin[number + 1]]
 
 
-def parse_numbers(messages: Sequence[Message], steps: Steps) -> Numbers:
+def parse_numbers(texts: Texts, steps: Steps) -> Numbers:
     """Parse the prices and quantities of messages in units of 10**-decimals.
 
     A message with one bad number is completely refused.
@@ -46,31 +61,22 @@ def parse_numbers(messages: Sequence[Message], steps: Steps) -> Numbers:
     Raises:
       PlacesMisfit: a number does not fit guessed decimal places.
     """
-    texts = [message.levels.text for message in messages]
-    wrong = {number: _NO_NUMBER for number, text in enumerate(texts) if text is None}
-    counts = np.array([message.levels[1:] for message in messages], np.int64).reshape(-1, 2)
-    counts[list(wrong)] = 0
-    begin = [0, *np.cumsum(counts.sum(axis=1)).tolist()]
-    prices_sizes, bad = _parse_pairs(_joined(texts), steps)
-    side = np.repeat(np.tile(np.array([BID, ASK]), len(messages)), counts.ravel())
+    wrong = dict.fromkeys(texts.unfit, _NO_NUMBER)
+    count = texts.counts.sum(axis=1)
+    begin = np.concatenate([[0], np.cumsum(count)])
+    prices_sizes, bad = _parse_pairs(texts.lines, steps)
+    side = np.repeat(np.tile(np.array([BID, ASK]), len(count)), texts.counts.ravel())
     levels = np.concatenate([side[None], prices_sizes])
-    traded = np.repeat([message.content in TRADES for message in messages], np.diff(begin))
-    for row, what in bad + _misfits(levels, traded, steps):
+    for row, what in bad + _misfits(levels, np.repeat(texts.traded, count), steps):
         wrong.setdefault(int(np.searchsorted(begin, row, side="right")) - 1, what)
     return Numbers(levels, begin, wrong)
 
 
-def count_places(messages: Sequence[Message]) -> np.ndarray:
+def count_places(texts: Texts) -> np.ndarray:
     """Return what `csv_fields.count_places` counts for the prices and quantities of messages, int64 [2, 2, P]."""
     counts = np.zeros((2, 2, MOST_PLACES + 1), np.int64)
-    csv_fields.count_places(
-        np.frombuffer(_joined([message.levels.text for message in messages]), np.uint8), _CONTENTS, counts
-    )
+    csv_fields.count_places(np.frombuffer(texts.lines, np.uint8), _CONTENTS, counts)
     return counts
-
-
-def _joined(texts: Sequence[bytes | None]) -> bytes:
-    return b"".join(filter(None, texts))
 
 
 def _misfits(levels: np.ndarray, traded: np.ndarray, steps: Steps) -> list[tuple[int, str]]:
