@@ -68,10 +68,10 @@ def read_block(data: bytes, symbol: str, *, where: object, first: int = 1) -> Bl
     total, tickers, others, _ = spans[-1].tolist()
     spans, numbers = spans[:kept], numbers[:kept]
     spans[:, 1] += first
+    places = np.flatnonzero(spans[:, 0] == lines.LEFT)
     left = {
         number: _message(data[begin:end], line, symbol, where=where)
-        for number, (kind, line, begin, end) in enumerate(spans.tolist())
-        if kind == lines.LEFT
+        for number, (line, begin, end) in zip(places.tolist(), spans[places, 1:].tolist(), strict=True)
     }
     for number, message in left.items():
         numbers[number, [lines.RECEIVE_NS, lines.TIME_NS]] = message.receive_ns, message.time_ns

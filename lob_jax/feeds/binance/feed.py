@@ -153,9 +153,9 @@ class _Reader:
         is_trade = fine & (block.kinds == lines.TRADE)
         is_aggregate = fine & (block.kinds == lines.AGGREGATE)
         is_other = fine & (block.kinds == lines.OTHER)
-        self._drop("another symbol", np.count_nonzero(is_other))
+        self._drop("another symbol", is_other)
         if self._capture.symbols[self._symbol]:
-            self._drop(_AGGREGATE, np.count_nonzero(is_aggregate))
+            self._drop(_AGGREGATE, is_aggregate)
         else:
             is_trade |= is_aggregate
         for number in np.flatnonzero(~(is_trade | is_aggregate | is_other)).tolist():
@@ -168,9 +168,9 @@ class _Reader:
         self._clock = int(clocks[-1])
         self._push(np.flatnonzero(is_trade), block, numbers)
 
-    def _drop(self, reason: str, count: int) -> None:
-        if count:
-            self._dropped[reason] += int(count)
+    def _drop(self, reason: str, chosen: np.ndarray) -> None:
+        if count := int(np.count_nonzero(chosen)):
+            self._dropped[reason] += count
 
     def _finish(self) -> MarketDay:
         """End the reading and return the day."""
