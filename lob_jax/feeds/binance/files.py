@@ -14,7 +14,7 @@ from lob_jax.feeds.reading.source import Source, refuse_unreadable
 
 _BEGINNING = re.compile(rb"(?m)^(\d{13,19}) [{\[]")
 _SYMBOL = re.compile(rb'"s"\s*:\s*"([^"\n]{1,40})"')
-_DEPTH, _SINGLE = (re.compile(rb'"e"\s*:\s*"%b"' % event) for event in (b"depthUpdate", b"trade"))
+_EVENT = re.compile(rb'"e"\s*:\s*"(?:(depthUpdate)|trade)"')
 _SNIFFED_BYTES = 1 << 16
 _LONGEST_LINE = 1 << 26
 _NS_PER_DAY = 86_400 * 10**9
@@ -47,22 +47,15 @@ def scan(path: pathlib.Path) -> Capture | None:
     deep: set[bytes] = set()
     traded: set[bytes] = set()
     for block in whole_lines(Source(path), Reading(), faults=None):
-        of_depth = _lines_with(_DEPTH, block)
-        for found, spans in ((deep, of_depth), (traded, _lines_with(_SINGLE, block) - of_depth)):
-            symbols = (_SYMBOL.search(block, *span) for span in spans)
-            found.update(symbol[1] for symbol in symbols if symbol is not None)
+        depth_by_line: dict[int, bool] = {}
+        for event in _EVENT.finditer(block):
+            begin = block.rfind(b"\n", 0, event.start()) + 1
+            depth_by_line[begin] = depth_by_line.get(begin, False) or event[1] is not None
+        for begin, is_depth in depth_by_line.items():
+            end = block.find(b"\n", begin)
+            if symbol := _SYMBOL.search(block, begin, end if end >= 0 else len(block)):
+                (deep if is_depth else traded).add(symbol[1])
     return Capture(day.isoformat(), {name.decode("utf-8", "replace"): name in traded for name in sorted(deep)})
-
-
-def _lines_with(pattern: re.Pattern[bytes], block: bytes) -> set[tuple[int, int]]:
-    """Return where the lines with a pattern begin and end."""
-    found, end = set(), 0
-    while (place := pattern.search(block, end)) is not None:
-        begin = block.rfind(b"\n", 0, place.start()) + 1
-        end = block.find(b"\n", place.end())
-        end = len(block) if end < 0 else end
-        found.add((begin, end))
-    return found
 
 
 def captures_at(path: pathlib.Path) -> dict[pathlib.Path, Capture]:
