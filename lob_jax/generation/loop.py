@@ -202,15 +202,58 @@ class Piece(NamedTuple):
     paths: PathState
 
 
-def run(params: Any, paths: PathState, prompts: Sequence[Prompt], given: Given, *, shape: LoopShape) -> Iterator[Piece]:
+class Begun(NamedTuple):
+    """Paths at their start.
+
+    Attributes:
+      prompts: what they continue.
+      paths: their state, on the host.
+      origins: origin of the prices of each path's live book, in price quanta.
+      given: what the loop reads and does not change.
+      shape: static settings of the loop.
+    """
+
+    prompts: list[Prompt]
+    paths: PathState
+    origins: list[int]
+    given: Given
+    shape: LoopShape
+
+
+def begin(
+    prompt: Prompt | Sequence[Prompt],
+    *,
+    model: ModelConfig,
+    tokenizer: Tokenizer,
+    instrument: Instrument,
+    sampling: SamplingConfig,
+) -> Begun:
+    """Return the paths that continue a prompt, at its end; arguments and errors are those of `generate`."""
+    prompts = as_prompts(prompt)
+    if sampling.inject:
+        require(tokenizer, Ability.ORDERS, what="an order of your own", where="generate(inject=...)")
+        check_one(prompts)
+    paths, origins = start_paths(prompts, tokenizer, instrument, sampling)
+    orders = order_table(sampling.inject, instrument=instrument, origin=origins[0], events=sampling.events)
+    given = given_of(prompts[0], tokenizer, sampling, orders)
+    return Begun(prompts, paths, origins, given, loop_shape(model, tokenizer, prompts[0], instrument, sampling))
+
+
+def prefilled(params: Any, begun: Begun) -> tuple[dict[str, Any], LoopState, Given]:
+    """Return the arguments of `extend` before the first token: the prompts are read, and all is on its devices."""
+    shape, B = begun.shape, len(begun.paths.done)
+    start, rest = prompt_window(begun.prompts, B // len(begun.prompts), longest_prompt(shape.model))
+    placed = sharding.placed(B, (params, begun.given), (begun.paths, start, rest))
+    (params, given), (paths, start, rest) = placed
+    return model_variables(params, shape.model, rows=B), opened(params, paths, start, shape, rest=rest), given
+
+
+def run(params: Any, begun: Begun) -> Iterator[Piece]:
     """Yield the sampled tokens, at most PIECE at a time, until every path is done."""
-    B = len(paths.done)
-    start, rest = prompt_window(prompts, B // len(prompts), longest_prompt(shape.model))
-    unread_B = np.zeros(B, int) if rest is None else np.asarray(rest.count_B)
-    (params, given), (paths, start, rest) = sharding.placed(B, (params, given), (paths, start, rest))
-    variables, state = model_variables(params, shape.model, rows=B), opened(params, paths, start, shape, rest=rest)
+    shape, (variables, state, given) = begun.shape, prefilled(params, begun)
+    unread_B = np.zeros(len(begun.paths.done), int) if state.rest is None else np.asarray(state.rest.count_B)
     while True:
-        state = with_room(params, state, shape)
+        state = with_room(variables["params"], state, shape)
         first, slots = int(state.cache.length), state.writer_BT.shape[1]
         stop = first + min(PIECE, slots - first if first < slots else slots)
         state = extend(variables, state, given, jnp.int32(stop), shape=shape)
@@ -247,15 +290,8 @@ def flow(
     sampling: SamplingConfig,
 ) -> Flow:
     """Start generating after a prompt; arguments and errors are those of `generate`."""
-    prompts = as_prompts(prompt)
-    if sampling.inject:
-        require(tokenizer, Ability.ORDERS, what="an order of your own", where="generate(inject=...)")
-        check_one(prompts)
-    paths, origins = start_paths(prompts, tokenizer, instrument, sampling)
-    orders = order_table(sampling.inject, instrument=instrument, origin=origins[0], events=sampling.events)
-    shape = loop_shape(model, tokenizer, prompts[0], instrument, sampling)
-    given = given_of(prompts[0], tokenizer, sampling, orders)
-    return Flow(run(params, paths, prompts, given, shape=shape), origins)
+    begun = begin(prompt, model=model, tokenizer=tokenizer, instrument=instrument, sampling=sampling)
+    return Flow(run(params, begun), begun.origins)
 
 
 def given_of(prompt: Prompt, tokenizer: Tokenizer, sampling: SamplingConfig, orders: OrderTable) -> Given:
