@@ -213,7 +213,7 @@ class Begun(NamedTuple):
       shape: static settings of the loop.
     """
 
-    prompts: list[Prompt]
+    prompts: Sequence[Prompt]
     paths: PathState
     origins: list[int]
     given: Given
