@@ -34,6 +34,14 @@ def model_variables(params: Any, model: ModelConfig, *, rows: int) -> dict[str, 
     return {"params": params, TRANSPOSED: transposed(params, model)} if faster else {"params": params}
 
 
+def layers_together(model: ModelConfig) -> bool:
+    """Return whether the loop holds the caches of all layers in one array, which a GPU updates by one kernel.
+
+    On a CPU it would copy each layer out of it.
+    """
+    return jax.default_backend() == "gpu" and not model.scan_layers
+
+
 @functools.partial(jax.jit, static_argnames=("shape", "slots"))
 def prefill(params: Any, window: Window, *, shape: LoopShape, slots: int) -> tuple[jax.Array, KVCache]:
     """Read the context; return the logits after its last token [B, V], and a cache with `slots` slots."""

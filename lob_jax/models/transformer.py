@@ -251,7 +251,10 @@ class LOBTransformer(nn.Module):
         x_BTD, cache = self._run_blocks((x_BTD, cache), positions, mask_BTS, peer_seen_BT, keys_B)
         if config.norm == "pre":
             x_BTD = self.norm(x_BTD)
-        return x_BTD, None if cache is None else dataclasses.replace(cache, length=cache.length + T)
+        if cache is None:
+            return x_BTD, None
+        cache = cache.settled()
+        return x_BTD, dataclasses.replace(cache, length=cache.length + T)
 
     def _run_blocks(self, carry: tuple, *known: Any) -> tuple[jax.Array, Cache | None]:
         blocks: Any = self.blocks  # one module that scans over layers, or a list of modules
