@@ -139,7 +139,7 @@ def test_a_training_step_for_an_h200_stays_below_its_ceilings(compiler):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("layers", "paths", "launches"), [(12, 1, 150), (2, 1, 80), (2, 8, 95)])
+@pytest.mark.parametrize(("layers", "paths", "launches"), [(12, 1, 150), (2, 1, 80), (2, 8, 105)])
 def test_a_generated_token_on_an_h200_stays_below_its_ceiling(compiler, layers, paths, launches):
     found = compiled(compiler, "--program=generate", f"--layers={layers}", f"--paths={paths}")
     assert found["launches"] <= launches
