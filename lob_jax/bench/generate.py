@@ -44,12 +44,10 @@ from lob_jax.export.quantize import quantized
 from lob_jax.feeds.feed import STRICT
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.generation import loop
-from lob_jax.generation.device.orders import no_orders
 from lob_jax.generation.host import loop as host_loop
 from lob_jax.generation.host.state import Number
 from lob_jax.generation.prompt import Prompt
 from lob_jax.generation.settings import SamplingConfig
-from lob_jax.generation.start import start_paths
 from lob_jax.models.accounting import bytes_per_generated_token, cache_bytes_per_token, parameter_count
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.inputs import fields_held
@@ -167,11 +165,10 @@ class Ours:
         model, settings, instrument = self.models[kind], self._settings, self._day.instrument
         prompt = prompt_of(self._day, tokenizer, model, tokens=settings.prompt)
         sampling = SamplingConfig(paths=batch, events=NEVER_DONE, seed=seed)
-        shape = loop.loop_shape(model, tokenizer, prompt, instrument, sampling)
-        given = loop.given_of(prompt, tokenizer, sampling, no_orders())
-        paths, _ = start_paths([prompt], tokenizer, instrument, sampling)
+        begun = loop.begin(prompt, model=model, tokenizer=tokenizer, instrument=instrument, sampling=sampling)
+        params = self._parameters(model)
         began, drawn = time.perf_counter(), 0
-        for piece in loop.run(self._parameters(model), paths, [prompt], given, shape=shape):
+        for piece in loop.run(params, begun):
             drawn += piece.rows.tokens.shape[1]
             if drawn >= settings.tokens:
                 break
@@ -199,8 +196,7 @@ class Ours:
 
     def _parameters(self, model: ModelConfig) -> Any:
         if model not in self._params:
-            params = initial_parameters(model, jax.random.key(0))
-            self._params[model] = jax.tree.map(lambda leaf: leaf.astype(model.dtype), params)
+            self._params[model] = initial_parameters(model, jax.random.key(0))
         return self._params[model]
 
 

@@ -13,6 +13,7 @@ from lob_jax.generation.device.live_book import Reveal
 from lob_jax.generation.device.state import LoopShape, LoopState, PathState, Rest, Window
 from lob_jax.generation.prompt import Prompt, slides
 from lob_jax.models.apply import apply
+from lob_jax.models.attention.backends import HALVES
 from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.layers import TRANSPOSED
@@ -23,11 +24,22 @@ FEWEST_SLOTS = 128  # initial slots of a cache, which doubles up to the context 
 
 
 def model_variables(params: Any, model: ModelConfig, *, rows: int) -> dict[str, Any]:
-    """Return the variables to read `rows` tokens per step with; on CPUs, with transposed weights if faster."""
-    few = (
-        jax.default_backend() == "cpu" and model.dtype == "float32" and rows > 1
-    )  # for a single row, XLA does not repack
-    return {"params": params, TRANSPOSED: transposed(params, model)} if few else {"params": params}
+    """Return the variables to read `rows` tokens per step with: with transposed weights where that is faster.
+
+    On a CPU, XLA repacks weights for more than one row, see `layers.weights_first`. Elsewhere, a model in half
+    precision would read its float32 weights at every token.
+    """
+    on_cpu, half = jax.default_backend() == "cpu", model.dtype in HALVES
+    faster = (model.dtype == "float32" and rows > 1) if on_cpu else half
+    return {"params": params, TRANSPOSED: transposed(params, model)} if faster else {"params": params}
+
+
+def layers_together(model: ModelConfig) -> bool:
+    """Return whether the loop holds the caches of all layers in one array, which a GPU updates by one kernel.
+
+    On a CPU it would copy each layer out of it.
+    """
+    return jax.default_backend() == "gpu" and not model.scan_layers
 
 
 @functools.partial(jax.jit, static_argnames=("shape", "slots"))

@@ -12,10 +12,12 @@ import numpy as np
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
 from lob_jax.generation import sharding
-from lob_jax.generation.context import model_variables, opened, prompt_window, with_room
+from lob_jax.generation.context import layers_together, model_variables, opened, prompt_window, with_room
 from lob_jax.generation.device import compact_paths, exact_paths, live_book
 from lob_jax.generation.device.known import known_at
+from lob_jax.generation.device.live_book import Reveal
 from lob_jax.generation.device.orders import OrderTable, order_table, outcomes
+from lob_jax.generation.device.packed import Packing
 from lob_jax.generation.device.sampling import DRAWS, choose
 from lob_jax.generation.device.state import Given, LoopShape, LoopState, PathState, Rest, Window
 from lob_jax.generation.generated import Generated, Outcome, check_refused
@@ -24,6 +26,7 @@ from lob_jax.generation.prompt import ANY_SIZES, Prompt, as_prompts, check_one, 
 from lob_jax.generation.settings import Order, SamplingConfig
 from lob_jax.generation.start import start_paths
 from lob_jax.models.apply import apply
+from lob_jax.models.attention.cache import KVCache
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.tokens.latest import with_token
@@ -31,6 +34,7 @@ from lob_jax.tokens.tokenizer import Ability, Tokenizer, require
 from lob_jax.tokens.vocabulary import PAD
 
 PIECE = 256  # tokens between two transfers to the host
+MOST_BY_SLOT = 2**20  # numbers that are kept of a token: all
 
 
 class Words(NamedTuple):
@@ -133,6 +137,35 @@ def reading(rest: Rest, paths: tuple[PathState, PathState], new: Window) -> tupl
     )
 
 
+class BySlot(NamedTuple):
+    """What is kept of the token in each slot, [B, T, ...], see `LoopState`."""
+
+    window: Window
+    writer_BT: jax.Array
+    filled_BT: jax.Array
+    revealed: Reveal | None
+
+
+def _by_slot(state: LoopState) -> BySlot:
+    return BySlot(state.window, state.writer_BT, state.filled_BT, state.revealed)
+
+
+class Carry(NamedTuple):
+    """The state of the loop as it is carried from token to token, see `LoopState`.
+
+    Attributes:
+      paths: the state of each path, packed.
+      slots_BTK: int32, what is kept of the token in each slot, packed.
+      cache, logits_BV, rest: see `LoopState`.
+    """
+
+    paths: tuple[jax.Array, list[jax.Array]]
+    slots_BTK: jax.Array
+    cache: KVCache
+    logits_BV: jax.Array
+    rest: Rest | None
+
+
 @functools.partial(jax.jit, static_argnames="shape", donate_argnames="state")
 def extend(
     variables: dict[str, Any], state: LoopState, given: Given, stop: jax.Array, *, shape: LoopShape
@@ -157,30 +190,32 @@ def _extend(
 ) -> LoopState:
     """Sample the tokens of one device, see `extend`."""
     model, slots = LOBTransformer(shape.model), state.writer_BT.shape[1]
+    by_path, by_slot = Packing(state.paths, axes=1), Packing(_by_slot(state), axes=2, most=MOST_BY_SLOT)
 
-    def unfinished(carry: LoopState) -> jax.Array:
-        return ~carry.paths.done.all() & (carry.cache.length < stop)
+    def unfinished(carry: Carry) -> jax.Array:
+        return ~by_path.unpacked(*carry.paths).done.all() & (carry.cache.length < stop)
 
-    def one_token(carry: LoopState) -> LoopState:
-        paths, token_B = draw(carry.paths, carry.logits_BV, given, shape=shape)
-        slot = carry.cache.next_slot
-        new, rest = inputs_of(paths, token_B, carry.window, shape), carry.rest
+    def one_token(carry: Carry) -> Carry:
+        before = by_path.unpacked(*carry.paths)
+        paths, token_B = draw(before, carry.logits_BV, given, shape=shape)
+        new, rest = inputs_of(paths, token_B, state.window, shape), carry.rest
         if rest is not None:
-            paths, new, rest = reading(rest, (carry.paths, paths), new)
-
-        def put(whole: jax.Array, one: jax.Array) -> jax.Array:
-            return jax.lax.dynamic_update_slice_in_dim(whole, one.astype(whole.dtype), slot, 1)
-
-        window = jax.tree.map(put, carry.window, new)
-        writer_BT = put(carry.writer_BT, paths.own.writer[:, None])
-        filled_BT = put(carry.filled_BT, paths.book.filled[:, None])
-        revealed = carry.revealed
-        if revealed is not None:
-            revealed = jax.tree.map(lambda whole, one: put(whole, one[:, None]), revealed, paths.book.revealed)
+            paths, new, rest = reading(rest, (before, paths), new)
+        about = (paths.own.writer, paths.book.filled, None if state.revealed is None else paths.book.revealed)
+        slot = BySlot(new, *jax.tree.map(lambda leaf_B: leaf_B[:, None], about))
+        one_B1K, _ = by_slot.packed(jax.tree.map(lambda one, whole: one.astype(whole.dtype), slot, _by_slot(state)))
+        slots_BTK = jax.lax.dynamic_update_slice_in_dim(carry.slots_BTK, one_B1K, carry.cache.next_slot, 1)
         logits_B1V, cache = apply(model, variables, *new, cache=carry.cache)
-        return LoopState(paths, window, writer_BT, filled_BT, cache, logits_B1V[:, 0], revealed, rest)
+        return Carry(by_path.packed(paths), slots_BTK, cache, logits_B1V[:, 0], rest)
 
-    end = jax.lax.while_loop(unfinished, one_token, state)
+    slots_BTK, _ = by_slot.packed(_by_slot(state))
+    together = layers_together(shape.model)
+    cache = state.cache.stacked() if together else state.cache
+    start = Carry(by_path.packed(state.paths), slots_BTK, cache, state.logits_BV, state.rest)
+    last = jax.lax.while_loop(unfinished, one_token, start)
+    paths, kept = by_path.unpacked(*last.paths), by_slot.unpacked(last.slots_BTK, [])
+    cache = last.cache.unstacked() if together else last.cache
+    end = LoopState(paths, *kept[:3], cache, last.logits_BV, kept.revealed, last.rest)
     length = end.cache.length
     # Devices stop at different lengths, but scalars must be equal on all of them, see `sharding.by_device`.
     left_out_S = (jnp.arange(slots) - length) % slots < stop - length
@@ -202,15 +237,58 @@ class Piece(NamedTuple):
     paths: PathState
 
 
-def run(params: Any, paths: PathState, prompts: Sequence[Prompt], given: Given, *, shape: LoopShape) -> Iterator[Piece]:
+class Begun(NamedTuple):
+    """Paths at their start.
+
+    Attributes:
+      prompts: what they continue.
+      paths: their state, on the host.
+      origins: origin of the prices of each path's live book, in price quanta.
+      given: what the loop reads and does not change.
+      shape: static settings of the loop.
+    """
+
+    prompts: Sequence[Prompt]
+    paths: PathState
+    origins: list[int]
+    given: Given
+    shape: LoopShape
+
+
+def begin(
+    prompt: Prompt | Sequence[Prompt],
+    *,
+    model: ModelConfig,
+    tokenizer: Tokenizer,
+    instrument: Instrument,
+    sampling: SamplingConfig,
+) -> Begun:
+    """Return the paths that continue a prompt, at its end; arguments and errors are those of `generate`."""
+    prompts = as_prompts(prompt)
+    if sampling.inject:
+        require(tokenizer, Ability.ORDERS, what="an order of your own", where="generate(inject=...)")
+        check_one(prompts)
+    paths, origins = start_paths(prompts, tokenizer, instrument, sampling)
+    orders = order_table(sampling.inject, instrument=instrument, origin=origins[0], events=sampling.events)
+    given = given_of(prompts[0], tokenizer, sampling, orders)
+    return Begun(prompts, paths, origins, given, loop_shape(model, tokenizer, prompts[0], instrument, sampling))
+
+
+def prefilled(params: Any, begun: Begun) -> tuple[dict[str, Any], LoopState, Given]:
+    """Return the arguments of `extend` before the first token: the prompts are read, and all is on its devices."""
+    shape, B = begun.shape, len(begun.paths.done)
+    start, rest = prompt_window(begun.prompts, B // len(begun.prompts), longest_prompt(shape.model))
+    placed = sharding.placed(B, (params, begun.given), (begun.paths, start, rest))
+    (params, given), (paths, start, rest) = placed
+    return model_variables(params, shape.model, rows=B), opened(params, paths, start, shape, rest=rest), given
+
+
+def run(params: Any, begun: Begun) -> Iterator[Piece]:
     """Yield the sampled tokens, at most PIECE at a time, until every path is done."""
-    B = len(paths.done)
-    start, rest = prompt_window(prompts, B // len(prompts), longest_prompt(shape.model))
-    unread_B = np.zeros(B, int) if rest is None else np.asarray(rest.count_B)
-    (params, given), (paths, start, rest) = sharding.placed(B, (params, given), (paths, start, rest))
-    variables, state = model_variables(params, shape.model, rows=B), opened(params, paths, start, shape, rest=rest)
+    shape, (variables, state, given) = begun.shape, prefilled(params, begun)
+    unread_B = np.zeros(len(begun.paths.done), int) if state.rest is None else np.asarray(state.rest.count_B)
     while True:
-        state = with_room(params, state, shape)
+        state = with_room(variables["params"], state, shape)
         first, slots = int(state.cache.length), state.writer_BT.shape[1]
         stop = first + min(PIECE, slots - first if first < slots else slots)
         state = extend(variables, state, given, jnp.int32(stop), shape=shape)
@@ -247,15 +325,8 @@ def flow(
     sampling: SamplingConfig,
 ) -> Flow:
     """Start generating after a prompt; arguments and errors are those of `generate`."""
-    prompts = as_prompts(prompt)
-    if sampling.inject:
-        require(tokenizer, Ability.ORDERS, what="an order of your own", where="generate(inject=...)")
-        check_one(prompts)
-    paths, origins = start_paths(prompts, tokenizer, instrument, sampling)
-    orders = order_table(sampling.inject, instrument=instrument, origin=origins[0], events=sampling.events)
-    shape = loop_shape(model, tokenizer, prompts[0], instrument, sampling)
-    given = given_of(prompts[0], tokenizer, sampling, orders)
-    return Flow(run(params, paths, prompts, given, shape=shape), origins)
+    begun = begin(prompt, model=model, tokenizer=tokenizer, instrument=instrument, sampling=sampling)
+    return Flow(run(params, begun), begun.origins)
 
 
 def given_of(prompt: Prompt, tokenizer: Tokenizer, sampling: SamplingConfig, orders: OrderTable) -> Given:

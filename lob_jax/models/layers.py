@@ -16,7 +16,7 @@ from lob_jax.models import named
 from lob_jax.models.config import ModelConfig, full_precision
 
 INIT_STD = 0.02  # the default for weights (Radford et al., 2019)
-TRANSPOSED = "transposed"  # collection of weights [F, D], see `Linear`
+TRANSPOSED = "transposed"  # collection of weights [F, D] in the dtype of the products, see `Linear`
 
 
 def weight_init() -> nn.initializers.Initializer:
@@ -101,13 +101,17 @@ def random_words(words_B2: jax.Array, rows: int, columns: int) -> jax.Array:
 
 
 def weights_first(x_MD: jax.Array, weight_FD: jax.Array) -> jax.Array:
-    """Return x W' [M, F], computed as (W x')' with the weights as the left operand.
+    """Return x W' [M, F], summed and returned in full precision.
 
-    On CPUs, XLA repacks the right operand for every product. If that is the activations instead of the weights,
-    products with few rows (M of 2 to 64) take a sixth to a half less time. The optimization barrier keeps XLA from
-    swapping the operands back.
+    In full precision, it is computed as (W x')' with the weights as the left operand. On CPUs, XLA repacks the right
+    operand for every product. If that is the activations instead of the weights, products with few rows (M of 2 to 64)
+    take a sixth to a half less time. The optimization barrier keeps XLA from swapping the operands back. On a GPU it
+    would keep what follows a product from becoming part of its kernel.
     """
-    product_FM = jnp.einsum("FD,MD->FM", weight_FD, x_MD, preferred_element_type=full_precision(x_MD.dtype.name))
+    full = full_precision(x_MD.dtype.name)
+    if x_MD.dtype != full:
+        return jnp.einsum("MD,FD->MF", x_MD, weight_FD, preferred_element_type=full)
+    product_FM = jnp.einsum("FD,MD->FM", weight_FD, x_MD, preferred_element_type=full)
     return jax.lax.optimization_barrier(product_FM).T
 
 
@@ -127,7 +131,7 @@ class Linear(nn.DenseGeneral):
             return y
         weight_FD, bias = self.get_variable(TRANSPOSED, "kernel"), self.get_variable("params", "bias")
         y_MF = weights_first(inputs.reshape(-1, weight_FD.shape[1]).astype(weight_FD.dtype), weight_FD)
-        return y_MF.astype(weight_FD.dtype).reshape(*inputs.shape[:-axes], *bias.shape) + bias.astype(weight_FD.dtype)
+        return (y_MF.reshape(*inputs.shape[:-axes], *bias.shape) + bias).astype(weight_FD.dtype)
 
 
 class LayerNorm(nn.Module):
@@ -138,9 +142,14 @@ class LayerNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
-        D, full = x_BTD.shape[-1], full_precision(self.dtype)
+        D, full, shape = x_BTD.shape[-1], full_precision(self.dtype), x_BTD.shape
         scale_D = self.param("scale", nn.initializers.constant(self.initial_scale), (D,), full)
         bias_D = self.param("bias", nn.initializers.zeros, (D,), full)
+        if x_BTD.size == D and full != self.dtype:
+            # A second row: of a norm and the product that reads it, a GPU's compiler makes one kernel, but four of a
+            # single row.
+            x_BTD = jnp.pad(x_BTD.reshape(1, D), [(0, 1), (0, 0)])
+            return named.layer_norm(x_BTD.astype(full), scale_D, bias_D)[:1].astype(self.dtype).reshape(shape)
         return named.layer_norm(x_BTD.astype(full), scale_D, bias_D).astype(self.dtype)
 
 

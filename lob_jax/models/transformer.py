@@ -251,7 +251,10 @@ class LOBTransformer(nn.Module):
         x_BTD, cache = self._run_blocks((x_BTD, cache), positions, mask_BTS, peer_seen_BT, keys_B)
         if config.norm == "pre":
             x_BTD = self.norm(x_BTD)
-        return x_BTD, None if cache is None else dataclasses.replace(cache, length=cache.length + T)
+        if cache is None:
+            return x_BTD, None
+        cache = cache.settled()
+        return x_BTD, dataclasses.replace(cache, length=cache.length + T)
 
     def _run_blocks(self, carry: tuple, *known: Any) -> tuple[jax.Array, Cache | None]:
         blocks: Any = self.blocks  # one module that scans over layers, or a list of modules
@@ -299,8 +302,13 @@ class LOBTransformer(nn.Module):
         return self.embeddings.table()
 
     def projection(self) -> Projection:
-        """Return the parameters of `next_logits`."""
-        return self.head.projection(self._tied_VD())
+        """Return the parameters of `next_logits`; with the collection TRANSPOSED, the output projection is from it."""
+        projection = self.head.projection(self._tied_VD())
+        if self.has_variable(TRANSPOSED, "output"):
+            return projection._replace(weight_VD=self.get_variable(TRANSPOSED, "output"))
+        if self.is_mutable_collection(TRANSPOSED) and not self.is_initializing():
+            self.put_variable(TRANSPOSED, "output", projection.weight_VD.astype(self.config.dtype))
+        return projection
 
     def _next_logits(self, features: Features) -> jax.Array:
         return next_logits(features, self.projection(), first=TRANSPOSED in self.variables)
@@ -336,7 +344,11 @@ def initial_parameters(config: ModelConfig, key: jax.Array) -> dict:
 
 @functools.partial(jax.jit, static_argnames="config")
 def transposed(params: dict, config: ModelConfig) -> dict:
-    """Return the collection TRANSPOSED of a model; passed to apply(), it makes products of few rows faster on CPUs."""
+    """Return the collection TRANSPOSED of a model; passed to apply(), it makes products of few rows faster.
+
+    It holds what would otherwise be computed at every call: weights in the dtype of the products, and the output
+    projection from its parts.
+    """
     _, made = LOBTransformer(config).apply({"params": params}, *example_inputs(config), mutable=[TRANSPOSED])
     return made[TRANSPOSED]
 

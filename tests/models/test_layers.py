@@ -36,6 +36,13 @@ def test_bf16_norm_computes_in_fp32():
     np.testing.assert_array_equal(normed, wide.astype(jnp.bfloat16))
 
 
+def test_bf16_norm_of_one_row_is_that_of_several():
+    x_BTD = jnp.asarray(np.random.default_rng(3).normal(2, 3, (1, 3, 32)), jnp.bfloat16)
+    params = {"scale": jnp.arange(1.0, 33.0), "bias": jnp.full(32, 0.5)}
+    several, one = (LayerNorm("bfloat16").apply({"params": params}, x) for x in (x_BTD, x_BTD[:, 1:2]))
+    np.testing.assert_array_equal(one, several[:, 1:2])
+
+
 def test_dropout_drops_at_its_rate_and_keeps_the_mean():
     # 8 * 64 * 250 draws at .1: the share's standard deviation is .0008.
     kept = drop_out(jnp.ones((8, 64, 250)), example_keys(KEY, jnp.arange(8)), site=0, rate=0.1)

@@ -139,7 +139,9 @@ def test_transposed_weights_are_read_in_place_of_the_kernels(tiny, lively, input
     params, data = lively(config), inputs(config, 2, 3)
     expected_BTV = LOBTransformer(config).apply({"params": params}, *data)
     made = transposed(params, config)
+    projection_VD = made.pop("output")
     names = {path[-2].key for path, _ in jax.tree_util.tree_leaves_with_path(made)}
+    made["output"] = projection_VD
     assert names == {"qkv", "output", "widen", "gate", "narrow", "dense"}
     without = jax.tree_util.tree_map_with_path(
         lambda path, leaf: jnp.nan * leaf if (path[-2].key, path[-1].key) in {(n, "kernel") for n in names} else leaf,
@@ -153,3 +155,15 @@ def test_transposed_weights_are_read_in_place_of_the_kernels(tiny, lively, input
         for variables in ({"params": params}, {"params": without, TRANSPOSED: made})
     ]
     np.testing.assert_allclose(*both, atol=TOLERANCE, rtol=1e-4)
+
+
+def test_weights_in_half_precision_are_made_once(tiny, lively, inputs):
+    config = tiny(dtype="bfloat16", tie_embeddings=False)
+    params, data = lively(config), inputs(config, 1, 1)
+    expected_BTV = LOBTransformer(config).apply({"params": params}, *data)
+    made = transposed(params, config)
+    assert {leaf.dtype for leaf in jax.tree.leaves(made)} == {jnp.dtype("bfloat16")}
+    without = {**params, "head": {**params["head"], "output": jnp.nan * params["head"]["output"]}}
+    found_BTV = LOBTransformer(config).apply({"params": without, TRANSPOSED: made}, *data)
+    assert found_BTV.dtype == jnp.float32  # not rounded, so that likely tokens do not tie
+    np.testing.assert_allclose(found_BTV, expected_BTV, atol=0.05 * float(jnp.abs(expected_BTV).max()))

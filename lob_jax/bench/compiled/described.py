@@ -17,6 +17,7 @@ from jax.experimental import topologies
 from jax.experimental.compilation_cache import compilation_cache
 
 from lob_jax.errors import InputError
+from lob_jax.generation import context
 from lob_jax.models.attention import backends
 
 # From NVIDIA's data sheet of the H200 SXM and its tuning guide for compute capability 9.0.
@@ -165,7 +166,7 @@ class _There:
 
 @contextlib.contextmanager
 def compiling_for(device: Described) -> Generator[None]:
-    """Let the model choose its kernels as on a device that is not here, and keep its programs out of JAX's cache.
+    """Let a model choose kernels and weights as on a device that is not here; keep its programs out of JAX's cache.
 
     A program from the cache would be loaded onto the device.
     """
@@ -173,7 +174,8 @@ def compiling_for(device: Described) -> Generator[None]:
     with contextlib.ExitStack() as stack:
         stack.callback(_cache_in, settings.jax_compilation_cache_dir)
         _cache_in(None)
-        stack.enter_context(mock.patch.object(backends, "jax", _There(device.platform)))
+        for module in (backends, context):  # which ask where they run
+            stack.enter_context(mock.patch.object(module, "jax", _There(device.platform)))
         if device.platform == "gpu":  # JAX asks a loaded cuDNN and a GPU what they support
             module = "jax._src.cudnn.fused_attention_stablehlo"
             answers = {

@@ -16,10 +16,7 @@ from lob_jax.config.sections import model_config, train_config
 from lob_jax.feeds.feed import STRICT
 from lob_jax.feeds.synthetic import SyntheticFeed
 from lob_jax.generation import loop
-from lob_jax.generation.context import model_variables, opened, prompt_window
-from lob_jax.generation.device.orders import no_orders
 from lob_jax.generation.settings import SamplingConfig
-from lob_jax.generation.start import start_paths
 from lob_jax.models.accounting import flops_per_token
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.transformer import LOBTransformer, initial_parameters
@@ -72,7 +69,7 @@ def train_program(device: jax.Device, chosen: argparse.Namespace) -> Lowered:
 
 
 def generate_program(device: jax.Device, chosen: argparse.Namespace) -> Lowered:
-    """Return the loop that `lob_jax.bench.generate` measures, of exact tokens; in each iteration a path gets one."""
+    """Return the loop that generates exact tokens, `loop.extend`; in each iteration a path gets one."""
     widths = argparse.Namespace(context=chosen.context, width=768, layers=chosen.layers)
     model = bench_model(device.platform, widths)
     model = dataclasses.replace(model, n_layers=chosen.layers or model.n_layers)
@@ -82,25 +79,20 @@ def generate_program(device: jax.Device, chosen: argparse.Namespace) -> Lowered:
     tokenizer = tokenizers(day)["exact"]
     prompt = prompt_of(day, tokenizer, model, tokens=PROMPT)
     sampling = SamplingConfig(paths=chosen.paths, events=NEVER_DONE, seed=0)
-    shape = loop.loop_shape(model, tokenizer, prompt, day.instrument, sampling)
-    given = loop.given_of(prompt, tokenizer, sampling, no_orders())
-    paths, _ = start_paths([prompt], tokenizer, day.instrument, sampling)
-    window, rest = prompt_window([prompt], chosen.paths, chosen.context)
+    begun = loop.begin(prompt, model=model, tokenizer=tokenizer, instrument=day.instrument, sampling=sampling)
 
     def start(key: jax.Array) -> Any:
-        params = jax.tree.map(lambda leaf: leaf.astype(model.dtype), initial_parameters(model, key))
-        variables = model_variables(params, model, rows=chosen.paths)
-        return variables, opened(params, paths, window, shape, rest=rest)
+        return loop.prefilled(initial_parameters(model, key), begun)
 
-    variables, state = jax.eval_shape(start, jax.random.key(0))
+    arguments = jax.eval_shape(start, jax.random.key(0))
     there = SingleDeviceSharding(device)
 
     def on_device(leaf: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=there)
 
-    placed = jax.tree.map(on_device, (variables, state, given, jnp.int32(0)))
+    placed = jax.tree.map(on_device, (*arguments, jnp.int32(0)))
     flops = chosen.paths * flops_per_token(model, 0) / 3  # forward alone
-    return Lowered(loop.extend.lower(*placed, shape=shape), model, chosen.paths, flops)
+    return Lowered(loop.extend.lower(*placed, shape=begun.shape), model, chosen.paths, flops)
 
 
 PROGRAMS = {"train": train_program, "generate": generate_program}

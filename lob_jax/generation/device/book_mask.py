@@ -18,6 +18,8 @@ Sizes can be limited in addition, to those that occur in training. That belongs 
 that a model is trained over.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,29 +52,89 @@ def book_mask(
       ranks: whether the vocabulary has ranks.
     """
     levels = [SideLevels(book, side, tick=tick) for side in (0, 1)]
-    head_V = jnp.concatenate([_specials(book), *(_heads(book, levels, kind) for kind in range(1, 7))])
     value, rest, kind = as_int32(spelling.number), spelling.number.rest, spelling.kind
     distance = price_so_far(spelling)
     queue, (least, most) = _sizes(book, spelling, distance)
     sizes = least, jnp.minimum(most, largest_K[kind])
     listed_Q = jnp.where(kind == Kind.DELETE, queue.others_Q, 0)
+    found = _found(levels, spelling, listed_Q, value, rest)
 
     in_price, in_size = field == v.FIELD_HEAD_DIGITS, field == v.FIELD_SIZE_DIGITS
-    price_groups_G = _price_groups(book, levels, spelling, value, rest)
-    size_groups_G = _size_groups(listed_Q, sizes, value, rest)
+    price_groups_G = _price_groups(levels, spelling, found, value, rest)
+    size_groups_G = found.size_groups_G | spelled.groups_of_range(*sizes, value, rest)
     digits_G = jnp.where(in_price, price_groups_G, jnp.where(in_size, size_groups_G, True))
     price_fine = ~in_price | _price_allowed(book, levels, spelling, distance)
-    size_V = price_fine & _size_codes(listed_Q, sizes)
+    size_V = price_fine & (found.sizes_V | (spelled.meeting(spelled.NUMBER_LOW, spelled.NUMBER_HIGH, *sizes) > 0))
     time_fine = ~in_size | _size_allowed(listed_Q, sizes, value)
+    rank_C = None
     if ranks:
         choices = jnp.sum(ranks_of(queue, kind, value) != NO_RANK)
         asked = time_fine & (choices > 1) & (in_size | (field == v.FIELD_RANK))
-        head_V = head_V.at[v.RANK_BASE : v.RANK_END].set(asked & (choices > LEAST_RANK))
+        rank_C = asked & (choices > LEAST_RANK)
         in_rank = field == v.FIELD_RANK_DIGITS
         digits_G = jnp.where(in_rank, spelling.rank + jnp.arange(spelled.GROUPS) < choices, digits_G)
         time_fine &= ~asked
-    mask_V = jnp.concatenate([head_V, digits_G, size_V, jnp.broadcast_to(time_fine, v.CLASS_SIZE)])
-    return mask_V.at[v.TIME_SKIP].set(time_fine).at[v.TIME_BACK].set(False)
+    heads = [_heads(book, levels, found, kind) for kind in range(1, 7)]
+    specials_C = _specials(book, rank_C, time_fine)
+    return jnp.concatenate([specials_C, *heads, digits_G, size_V, jnp.broadcast_to(time_fine, v.CLASS_SIZE)])
+
+
+class Found(NamedTuple):
+    """What occurs in the lists of a book: levels of each side, and sizes of orders.
+
+    Attributes:
+      cancellable_2C, deletable_2C, room_2C: bool [2, 490], which price codes begin the price of such a level.
+      barred_2C: int32 [2, 490], of how many levels that orders may not join.
+      listed_G, room_G: bool [1000], which groups of digits continue the price so far to that of a level: one that may
+        be cancelled or deleted, as the event's kind is, or one with room.
+      barred_G: int32 [1000], to how many levels that orders may not join.
+      sizes_V, size_groups_G: bool [1000], which codes begin, and which groups continue, the size of an order.
+    """
+
+    cancellable_2C: list[jax.Array]
+    deletable_2C: list[jax.Array]
+    room_2C: list[jax.Array]
+    barred_2C: list[jax.Array]
+    listed_G: jax.Array
+    room_G: jax.Array
+    barred_G: jax.Array
+    sizes_V: jax.Array
+    size_groups_G: jax.Array
+
+
+def _found(
+    levels: list["SideLevels"], spelling: Spelling, listed_Q: jax.Array, value: jax.Array, rest: jax.Array
+) -> Found:
+    """Return what occurs in the lists; all by one scatter."""
+    lists = []
+    for side in levels:
+        code_P = spelled.price_code(side.distance_P)
+        members = (side.cancellable_P, side.deletable_P, side.room_P, side.barred_P)
+        lists += [spelled.Listed(code_P, member_P, v.PRICE_CODES) for member_P in members]
+    distance_P = _pick(spelling, levels, "distance_P")
+    group_P, goes_on_P = spelled.next_group(jnp.abs(distance_P), value, rest)
+    goes_on_P &= (distance_P >= 0) == (spelling.deeper > 0)
+    cancellable_P, deletable_P = (_pick(spelling, levels, name) for name in ("cancellable_P", "deletable_P"))
+    listed_P = jnp.where(spelling.kind == Kind.CANCEL, cancellable_P, deletable_P) & (spelling.kind != Kind.EXECUTE)
+    members = (listed_P, _pick(spelling, levels, "room_P"), _pick(spelling, levels, "barred_P"))
+    lists += [spelled.Listed(group_P, goes_on_P & member_P, spelled.GROUPS) for member_P in members]
+    group_Q, goes_on_Q = spelled.next_group(listed_Q, value, rest)
+    lists += [spelled.Listed(spelled.number_code(listed_Q), listed_Q > 0, v.CLASS_SIZE)]
+    lists += [spelled.Listed(group_Q, goes_on_Q & (listed_Q > 0), spelled.GROUPS)]
+    counts = spelled.counts_in(lists)
+    of_sides = list(zip(counts[:4], counts[4:8], strict=True))  # bid and ask of each
+    occurring = [[counts_C > 0 for counts_C in both] for both in of_sides[:3]]
+    return Found(
+        cancellable_2C=occurring[0],
+        deletable_2C=occurring[1],
+        room_2C=occurring[2],
+        barred_2C=list(of_sides[3]),
+        listed_G=counts[8] > 0,
+        room_G=counts[9] > 0,
+        barred_G=counts[10],
+        sizes_V=counts[11] > 0,
+        size_groups_G=counts[12] > 0,
+    )
 
 
 class SideLevels:
@@ -122,39 +184,53 @@ def _quanta(ticks: jax.Array, tick: int, *, less: int = 0) -> jax.Array:
     return jnp.where(ticks > most, MOST_DISTANCE, jnp.clip(ticks, 0, most) * tick - less)
 
 
-def _specials(book: LiveBook) -> jax.Array:
-    """Return the mask of class 0, bool [1000]: which halts and resumptions are allowed depends on what is closed."""
-    allowed_C = jnp.ones(v.CLASS_SIZE, bool).at[v.CONTROL_BASE + Code.CLEAR].set(False)
-    allowed_C = allowed_C.at[v.CONTROL_BASE + Code.HALT].set(book.closed < CLOSED)
-    allowed_C = allowed_C.at[v.CONTROL_BASE + Code.RESUME_QUOTE].set(book.closed == CLOSED)
-    return allowed_C.at[v.CONTROL_BASE + Code.RESUME_TRADE].set(book.closed > OPEN)
+def _specials(book: LiveBook, rank_C: jax.Array | None, time_fine: jax.Array) -> jax.Array:
+    """Return the mask of class 0, bool [1000]: which halts and resumptions are allowed depends on what is closed.
+
+    Args:
+      book: the book.
+      rank_C: which ranks are allowed; None without ranks.
+      time_fine: whether the time may begin.
+    """
+    token_C, closed = jnp.arange(v.CLASS_SIZE), book.closed
+    by_token = {
+        v.CONTROL_BASE + Code.CLEAR: False,
+        v.CONTROL_BASE + Code.HALT: closed < CLOSED,
+        v.CONTROL_BASE + Code.RESUME_QUOTE: closed == CLOSED,
+        v.CONTROL_BASE + Code.RESUME_TRADE: closed > OPEN,
+        v.TIME_SKIP: time_fine,
+        v.TIME_BACK: False,
+    }
+    allowed_C = jnp.ones(v.CLASS_SIZE, bool)
+    if rank_C is not None:
+        allowed_C = jnp.concatenate([allowed_C[: v.RANK_BASE], rank_C, allowed_C[v.RANK_END :]])
+    for token, allowed in by_token.items():
+        allowed_C = jnp.where(token_C == token, allowed, allowed_C)
+    return allowed_C
 
 
-def _heads(book: LiveBook, levels: list[SideLevels], kind: int) -> jax.Array:
+def _heads(book: LiveBook, levels: list[SideLevels], found: Found, kind: int) -> jax.Array:
     """Return the mask of the head tokens of a kind, bool [1000]."""
     unused = jnp.zeros(v.ASK_OFFSET - v.PRICE_CODES, bool)
     open_enough = book.closed < (QUOTING if kind in TRADES else CLOSED)
-    sides = [jnp.concatenate([_price_codes(side, kind), unused]) for side in levels]
+    sides = [jnp.concatenate([_price_codes(levels[side], found, side, kind), unused]) for side in (0, 1)]
     return jnp.concatenate(sides) & open_enough
 
 
-def _price_codes(side: SideLevels, kind: int) -> jax.Array:
+def _price_codes(levels: SideLevels, found: Found, side: int, kind: int) -> jax.Array:
     """Return the price codes that lead to an allowed price of a kind, bool [490]."""
-    size, code_P = v.PRICE_CODES, spelled.price_code(side.distance_P)
     if kind == Kind.CANCEL:
-        return spelled.codes_of(code_P, side.cancellable_P, size)
+        return found.cancellable_2C[side]
     if kind == Kind.DELETE:
-        return spelled.codes_of(code_P, side.deletable_P, size)
+        return found.deletable_2C[side]
     if kind == Kind.EXECUTE:
-        return (jnp.arange(size) == 0) & side.occupied_P[0]
+        return (jnp.arange(v.PRICE_CODES) == 0) & levels.occupied_P[0]
     if kind == Kind.CROSS:
-        return _codes_meeting(side.cross_low, side.cross_high) > 0
+        return _codes_meeting(levels.cross_low, levels.cross_high) > 0
     if kind == Kind.EXECUTE_HIDDEN:
-        return side.quoted & (_codes_meeting(side.hidden_low, 0) > 0)
-    at_levels = spelled.codes_of(code_P, side.room_P, size)
-    barred = spelled.counts_of(code_P, side.barred_P, size)
-    anywhere = _codes_meeting(side.low, side.high) > barred
-    return jnp.where(side.new_levels, anywhere, at_levels)
+        return levels.quoted & (_codes_meeting(levels.hidden_low, 0) > 0)
+    anywhere = _codes_meeting(levels.low, levels.high) > found.barred_2C[side]
+    return jnp.where(levels.new_levels, anywhere, found.room_2C[side])
 
 
 def _codes_meeting(low: jax.Array, high: jax.Array | int) -> jax.Array:
@@ -170,31 +246,19 @@ def _pick(spelling: Spelling, levels: list[SideLevels], name: str) -> jax.Array:
 
 
 def _price_groups(
-    book: LiveBook, levels: list[SideLevels], spelling: Spelling, value: jax.Array, rest: jax.Array
+    levels: list[SideLevels], spelling: Spelling, found: Found, value: jax.Array, rest: jax.Array
 ) -> jax.Array:
     """Return the digit groups that can continue a price to an allowed one, bool [1000]."""
     kind, sign = spelling.kind, spelling.deeper
-    distance_P = _pick(spelling, levels, "distance_P")
-    far_P, same_sign_P = jnp.abs(distance_P), (distance_P >= 0) == (sign > 0)
-    group_P, goes_on_P = spelled.next_group(far_P, value, rest)
-    goes_on_P &= same_sign_P
-
-    low, high = _pick(spelling, levels, "low"), _pick(spelling, levels, "high")
-    barred_G = spelled.counts_of(group_P, goes_on_P & _pick(spelling, levels, "barred_P"), spelled.GROUPS)
-    ends = _magnitudes(low, high, sign)
-    anywhere_G = spelled.groups_of_range(*ends, value, rest, barred_G=barred_G)
-    room_G = spelled.codes_of(group_P, goes_on_P & _pick(spelling, levels, "room_P"), spelled.GROUPS)
-    add_G = jnp.where(_pick(spelling, levels, "new_levels"), anywhere_G, room_G)
-
-    cancellable_P, deletable_P = (_pick(spelling, levels, name) for name in ("cancellable_P", "deletable_P"))
-    listed_P = jnp.where(kind == Kind.CANCEL, cancellable_P, deletable_P)
-    listed_G = spelled.codes_of(group_P, goes_on_P & listed_P & (kind != Kind.EXECUTE), spelled.GROUPS)
+    ends = _magnitudes(_pick(spelling, levels, "low"), _pick(spelling, levels, "high"), sign)
+    anywhere_G = spelled.groups_of_range(*ends, value, rest, barred_G=found.barred_G)
+    add_G = jnp.where(_pick(spelling, levels, "new_levels"), anywhere_G, found.room_G)
     hidden = _magnitudes(_pick(spelling, levels, "hidden_low"), jnp.int32(0), sign)
     hidden_G = spelled.groups_of_range(*hidden, value, rest) & _pick(spelling, levels, "quoted")
     cross = _magnitudes(_pick(spelling, levels, "cross_low"), _pick(spelling, levels, "cross_high"), sign)
     crossed = spelled.groups_of_range(*cross, value, rest)
     by_kind = [(Kind.ADD, add_G), (Kind.EXECUTE_HIDDEN, hidden_G), (Kind.CROSS, crossed)]
-    return _of_kind(kind, by_kind, listed_G)
+    return _of_kind(kind, by_kind, found.listed_G)
 
 
 def _magnitudes(low: jax.Array, high: jax.Array, sign: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -238,21 +302,6 @@ def _sizes(book: LiveBook, spelling: Spelling, distance: jax.Array) -> tuple[Que
     of = [(Kind.ADD, MOST_LOTS - lots_Q.sum()), (Kind.CANCEL, queue.others_Q.max() - 1), (Kind.EXECUTE, lots_Q[0])]
     of += [(Kind.DELETE, divisible_Q.max() - 1)]
     return queue, (jnp.int32(1), _of_kind(spelling.kind, of, jnp.int32(MOST_LOTS)))
-
-
-def _size_codes(listed_Q: jax.Array, sizes: tuple[jax.Array, jax.Array]) -> jax.Array:
-    """Return the size codes that can lead to a size within a range or of a list, bool [1000]; 0 is no size."""
-    listed_V = spelled.codes_of(spelled.number_code(listed_Q), listed_Q > 0, v.CLASS_SIZE)
-    return listed_V | (spelled.meeting(spelled.NUMBER_LOW, spelled.NUMBER_HIGH, *sizes) > 0)
-
-
-def _size_groups(
-    listed_Q: jax.Array, sizes: tuple[jax.Array, jax.Array], value: jax.Array, rest: jax.Array
-) -> jax.Array:
-    """Return the digit groups that can continue to a size within a range or of a list, bool [1000]."""
-    group_Q, goes_on_Q = spelled.next_group(listed_Q, value, rest)
-    listed_G = spelled.codes_of(group_Q, goes_on_Q & (listed_Q > 0), spelled.GROUPS)
-    return listed_G | spelled.groups_of_range(*sizes, value, rest)
 
 
 def _size_allowed(listed_Q: jax.Array, sizes: tuple[jax.Array, jax.Array], value: jax.Array) -> jax.Array:

@@ -6,6 +6,9 @@ Numbers are int32. The tokens so far are represented as (value, rest): the numbe
 may still follow.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -73,14 +76,30 @@ def price_code(distance: jax.Array) -> jax.Array:
     return jnp.where(distance >= 0, deeper, better)
 
 
-def codes_of(list_K: jax.Array, member_K: jax.Array, size: int) -> jax.Array:
-    """Return which codes 0..size-1 occur in a list, bool [size]; only its entries with member_K count."""
-    return jnp.zeros(size, bool).at[jnp.where(member_K, list_K, size)].set(True, mode="drop")
+class Listed(NamedTuple):
+    """Codes in a list.
+
+    Attributes:
+      code_K: int32.
+      member_K: bool; only these entries count.
+      size: codes are 0..size-1, and others do not count.
+    """
+
+    code_K: jax.Array
+    member_K: jax.Array
+    size: int
 
 
-def counts_of(list_K: jax.Array, member_K: jax.Array, size: int) -> jax.Array:
-    """Return how often each code occurs in a list, int32 [size]; see `codes_of`."""
-    return jnp.zeros(size, jnp.int32).at[jnp.where(member_K, list_K, size)].add(1, mode="drop")
+def counts_in(lists: Sequence[Listed]) -> list[jax.Array]:
+    """Return how often each code occurs in each of several lists, int32 [size] each; all by one scatter."""
+    total, first, places = sum(one.size for one in lists), 0, []
+    for one in lists:
+        inside_K = one.member_K & (one.code_K >= 0) & (one.code_K < one.size)
+        places.append(jnp.where(inside_K, first + one.code_K, total))
+        first += one.size
+    counts = jnp.zeros(total, jnp.int32).at[jnp.concatenate(places)].add(1, mode="drop")
+    ends = np.cumsum([one.size for one in lists])
+    return [counts[end - one.size : end] for one, end in zip(lists, ends, strict=True)]
 
 
 def meeting(low: ArrayLike, high: ArrayLike, least: ArrayLike, greatest: ArrayLike) -> jax.Array:

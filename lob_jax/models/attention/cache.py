@@ -27,12 +27,16 @@ class KVCache:
       positions: positions of the tokens in the slots, [B, S]; arbitrary in unfilled slots.
       length: int32 scalar, number of tokens seen. Tokens written in one call take adjacent slots, so only single tokens
         may wrap around from the last slot to the first.
+      new_keys, new_values: during a call that reads one token with one array for all layers, those of the token in each
+        layer that has been computed, [R, 1, H]; `settled` writes them, in one kernel of a GPU instead of one per layer.
     """
 
     keys: tuple[jax.Array, ...] | jax.Array
     values: tuple[jax.Array, ...] | jax.Array
     positions: Positions
     length: jax.Array
+    new_keys: tuple[jax.Array, ...] = ()
+    new_values: tuple[jax.Array, ...] = ()
 
     @property
     def batch(self) -> int:
@@ -63,8 +67,25 @@ class KVCache:
         mask_BNTS: jax.Array,
     ) -> tuple[jax.Array, "KVCache"]:
         """Append a layer's keys and values; return the mixture of the values that the mask shows, and the cache."""
-        cache = self.write(key_BTNH, value_BTNH, layer=layer)
-        return attend_cached(query_BTNH, cache.keys[layer], cache.values[layer], mask_BNTS=mask_BNTS), cache
+        if not isinstance(self.keys, tuple) and isinstance(layer, int) and key_BTNH.shape[1] == 1:
+            new_keys = (*self.new_keys, heads_first(key_BTNH))
+            cache = dataclasses.replace(self, new_keys=new_keys, new_values=(*self.new_values, heads_first(value_BTNH)))
+            is_new_S1 = (jnp.arange(self.slots) == self.next_slot)[:, None]
+            both = ((self.keys, cache.new_keys), (self.values, cache.new_values))
+            held = (jnp.where(is_new_S1, new[layer], slots[layer]) for slots, new in both)
+        else:
+            cache = self.write(key_BTNH, value_BTNH, layer=layer)
+            held = (cache.keys[layer], cache.values[layer])
+        return attend_cached(query_BTNH, *held, mask_BNTS=mask_BNTS), cache
+
+    def settled(self) -> "KVCache":
+        """Return the cache with `new_keys` and `new_values` written; `length` is unchanged."""
+        if not self.new_keys:
+            return self
+        assert not isinstance(self.keys, tuple) and not isinstance(self.values, tuple)
+        both, at = ((self.keys, self.new_keys), (self.values, self.new_values)), (0, 0, self.next_slot, 0)
+        keys, values = (jax.lax.dynamic_update_slice(slots, jnp.stack(new), at) for slots, new in both)
+        return dataclasses.replace(self, keys=keys, values=values, new_keys=(), new_values=())
 
     def write(self, key_BTNH: jax.Array, value_BTNH: jax.Array, *, layer: int | jax.Array) -> "KVCache":
         """Return the cache with a layer's new keys and values appended; `length` is unchanged."""

@@ -60,6 +60,10 @@ class HeldCache:
         together = jax.tree.map(lambda more, held: jnp.concatenate([more, held], axis=1), new, self.positions)
         return dataclasses.replace(self, positions=together)
 
+    def settled(self) -> "HeldCache":
+        """Return the cache as it is: the caller writes the new keys and values."""
+        return self
+
     def visible(self, queries: int, mask_BTS: jax.Array | None) -> jax.Array:
         """Return which new tokens and slots each new token may see, bool [B, T, T + S]: the window."""
         assert mask_BTS is None  # side branches are read with the other cache

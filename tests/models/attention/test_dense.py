@@ -91,3 +91,26 @@ def test_no_gradient_flows_from_the_future():
     jacobian = jax.jacrev(lambda value: attend(query, key, value, mask_BNTS=causal_mask(4)).sum((0, 2, 3)))(value)
     reach_TS = np.abs(jacobian).sum((1, 3, 4))
     np.testing.assert_array_equal(reach_TS != 0, np.tril(np.ones((4, 4), bool)))
+
+
+def test_one_array_for_all_layers_is_written_once():
+    rng = np.random.default_rng(5)
+
+    def draw(*shape):
+        return jnp.asarray(rng.standard_normal(shape), jnp.float32)
+
+    held = (tuple(draw(2, 4, 3) for _ in range(2)) for _ in range(2))
+    apart = KVCache(*held, positions=Positions(jnp.zeros((1, 4), jnp.int32)), length=jnp.int32(6))  # next slot: 2
+    together, mask_BNTS = apart.stacked(), jnp.ones((1, 1, 1, 4), bool)
+    for layer in range(2):
+        new = [draw(1, 1, 2, 3) for _ in range(3)]
+        expected, apart = apart.attend(*new, layer=layer, mask_BNTS=mask_BNTS)
+        before = together.keys
+        found, together = together.attend(*new, layer=layer, mask_BNTS=mask_BNTS)
+        np.testing.assert_array_equal(found, expected)
+        assert together.keys is before and len(together.new_keys) == layer + 1
+    settled = together.settled()
+    assert settled.new_keys == settled.new_values == ()
+    for found, expected in zip(jax.tree.leaves(settled.unstacked()), jax.tree.leaves(apart), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert apart.settled() is apart
