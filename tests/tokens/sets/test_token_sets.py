@@ -57,14 +57,15 @@ def test_bits_and_members_are_those_of_the_ranges(cuts, chosen):
 
 
 def test_a_set_is_taken_from_another_row_only_if_it_is_the_same():
-    """Of three times as many different sets as there are hashes, each twice; a few differ in their last range alone."""
-    random = np.random.default_rng(0)
-    rows = [[(a, a + b), (5_000 + a, 5_000 + a)] for a, b in random.integers(1, 4_000, (3 * HASHES, 2)).tolist()]
-    rows += [[(7, 9), (100, end)] for end in range(100, 140)]
-    sets, chosen = sets_of(rows * 2), random.permutation(2 * len(rows))
-    bits = sets.packed(chosen)
+    """Of more sets than there are hashes, which differ in where a range begins, where it ends, or their number alone."""
+    firsts = [[(first, 4_000)] for first in range(2 * HASHES)]
+    lasts = [[(3_000, last)] for last in range(3_000, 3_000 + 2 * HASHES)]
+    numbers = [[(first, first) for first in range(0, 2 * count, 2)] for count in range(64)]
+    rows = [*firsts, *lasts, *numbers]
+    chosen = np.random.default_rng(0).permutation(len(rows))
+    bits = sets_of(rows).packed(chosen)
     for at in range(0, len(chosen), 256):
-        allowed = members([rows[row % len(rows)] for row in chosen[at : at + 256]])
+        allowed = members([rows[row] for row in chosen[at : at + 256]])
         np.testing.assert_array_equal(bits[at : at + 256], pack(allowed))
 
 
