@@ -62,6 +62,7 @@ class Case:
       name: a key of CASES, which begins with the name of a configuration.
       path: a LOBSTER message file; None for a simulated day.
       folder: the folder of the run, with its records.
+      events: events of a simulated day.
       context: tokens of a window but the first.
       batch_size: windows a batch.
       in_memory: whether records stay in memory.
@@ -71,6 +72,7 @@ class Case:
     name: str
     path: pathlib.Path | None
     folder: pathlib.Path
+    events: int
     context: int
     batch_size: int
     in_memory: bool
@@ -80,7 +82,7 @@ class Case:
         """Return the configuration."""
         config = importlib.import_module(f"lob_jax.configs.{self.name.partition(',')[0]}").get_config()
         config.update_from_flattened_dict({"data.synthetic_days": 1, "data.embargo_events": 520, **CASES[self.name]})
-        config.model.max_seq_length = self.context
+        config.model.max_seq_length, config.data.synthetic_events = self.context, self.events
         if self.path is not None:
             config.data.feed, config.data.path = "lobster", str(self.path)
         return config
@@ -202,6 +204,7 @@ def run(chosen: argparse.Namespace) -> dict[str, Any]:
                 name=name,
                 path=chosen.lobster,
                 folder=pathlib.Path(folder) / name.partition(",")[0],
+                events=chosen.events,
                 context=chosen.context,
                 batch_size=chosen.batch_size,
                 in_memory=True,
@@ -237,6 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m lob_jax.bench.loader", description=__doc__)
     parser.add_argument("--lobster", type=user_path, help="a LOBSTER message file; a simulated day if absent")
     parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES), help="configurations")
+    parser.add_argument("--events", type=int, default=150_000, help="expected events of the simulated day")
     parser.add_argument("--context", type=int, default=1024, help="tokens of a window")
     parser.add_argument("--batch-size", type=int, default=32, help="windows a batch")
     parser.add_argument("--seconds", type=float, default=3.0, help="how long each rate is measured")

@@ -57,7 +57,7 @@ def test_bits_and_members_are_those_of_the_ranges(cuts, chosen):
 
 
 def test_a_set_is_taken_from_another_row_only_if_it_is_the_same():
-    """Of more sets than there are hashes, which differ in where a range begins, where it ends, or their number alone."""
+    """Of more sets than there are hashes, which differ in where a range begins, or ends, or how many there are."""
     firsts = [[(first, 4_000)] for first in range(2 * HASHES)]
     lasts = [[(3_000, last)] for last in range(3_000, 3_000 + 2 * HASHES)]
     numbers = [[(first, first) for first in range(0, 2 * count, 2)] for count in range(64)]
