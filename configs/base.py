@@ -114,6 +114,7 @@ def get_config() -> ml_collections.ConfigDict:
     train.fsdp = 1  # devices that share one copy of the parameters; each has its own windows
     train.tensor = 1  # devices that share one copy of the parameters and the work on the same windows
     train.loss_block = config_dict.placeholder(int)  # positions whose logits are in memory at once; None for all
+    train.deterministic = False  # whether a GPU gives the same bits in every run, at a cost; others always do
     train.objective = "next_token"  # what is predicted: a module of lob_jax/training/step/objectives
     train.mask_share = 0.15  # masked objective: share of the tokens that are masked
     train.mask_events = False  # masked objective: mask all tokens of an event together

@@ -88,6 +88,7 @@ LATER: tuple[LaterKey, ...] = (
     LaterKey("train.lora_rank", 0, since="0.2.0"),
     LaterKey("train.lora_alpha", 16.0, since="0.2.0"),
     LaterKey("train.lora_targets", ["*/attention/*", "*/ffn/*"], since="0.2.0"),
+    LaterKey("train.deterministic", False, since="0.2.0"),
     LaterKey("checkpoint.source", None, since="0.2.0"),
     LaterKey("prune.into", "", since="0.2.0"),
     LaterKey("prune.heads", 0.25, since="0.2.0", also=("prune.columns",)),

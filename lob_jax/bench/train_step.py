@@ -51,7 +51,7 @@ from lob_jax.training.step.loss import cross_entropy
 from lob_jax.training.step.optimizer import make_schedule
 from lob_jax.training.step.shift import Batch, shift
 
-LAYOUT = ("parallel", "fsdp", "tensor", "loss_block", "optimizer")
+LAYOUT = ("parallel", "fsdp", "tensor", "loss_block", "optimizer", "deterministic")
 SIZES = ("tiny", "small", "base", "large")
 # Options that only our model has.
 NOT_IN_THE_TWIN = ("flow_state", "queue_state", "latest_tokens", "pointer", "token_parts")
@@ -404,6 +404,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--fsdp", type=int, default=1, help="devices over which the parameters are sharded")
     parser.add_argument("--tensor", type=int, default=1, help="devices that work on the same windows (tensor-parallel)")
     parser.add_argument("--loss-block", type=int, help="positions whose logits exist at once; all if absent")
+    parser.add_argument("--deterministic", action="store_true", help="the same bits in every run, on GPUs too")
     parser.add_argument("--optimizer", choices=("adamw", "muon"), default="adamw")
     parser.add_argument("--mask", choices=CHOICES["mask"], default="none", help="of another model to measure beside it")
     parser.add_argument("--no-torch", action="store_true", help="measure our step alone")

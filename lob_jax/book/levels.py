@@ -27,6 +27,7 @@ class SideColumn(enum.IntEnum):
     VACANT = 2  # number of vacant rows among them; 0 with a window
     LAST_BEST = 3  # the last best price
     SEEN = 4  # 1 if there ever was a best price
+    FOUND = 5  # the row that the last search found, where the next one begins: it may be out of range by then
 
 
 class LevelCounter(enum.IntEnum):
@@ -38,7 +39,7 @@ class LevelCounter(enum.IntEnum):
     LOCKED = 3
 
 
-FIRST, END, VACANT, LAST_BEST, SEEN = (int(column) for column in SideColumn)
+FIRST, END, VACANT, LAST_BEST, SEEN, _FOUND = (int(column) for column in SideColumn)
 LEVEL_COUNTERS = tuple(counter.name.lower() for counter in LevelCounter)
 _UNKNOWN_LEVEL, _OVER_REMOVAL, _CROSSED, _LOCKED = (int(counter) for counter in LevelCounter)
 MOVED = len(LevelCounter)  # index after the others: levels moved to make room or close a gap, a measure of the work
@@ -51,7 +52,7 @@ class Levels(NamedTuple):
     Attributes:
       price: int64 [2, L]; rows first..end-1 are in use, from the worst to the best level.
       size: int64 [2, L], lots; 0 in a vacant row; the last row is never vacant.
-      side: int64 [2, 5], by `SideColumn`.
+      side: int64 [2, 6], by `SideColumn`.
       counters: int64, by `LevelCounter`, and MOVED.
       window: levels kept per side, 0 for all.
     """
@@ -272,22 +273,34 @@ def _note_best(levels: Levels, s: int) -> None:
 
 @in_place
 def _rank(levels: Levels, s: int, price: int) -> int:
-    """Return the row just after the levels that are worse than a price, by galloping search as in `kernel.rank`."""
+    """Return the row just after the levels that are worse than a price, by galloping search as in `kernel.rank`.
+
+    It begins at the row found last rather than at the best one: rows of a message name levels one after the other.
+    """
     prices, first, end = levels.price[s], levels.side[s, FIRST], levels.side[s, END]
     sign = 1 - 2 * s
     key = sign * price
-    high, low, stride = end, end - 1, 1
+    begin = max(min(levels.side[s, _FOUND], end), first)
+    high, low, stride = begin, begin - 1, 1
     while low >= first and sign * prices[low] >= key:
         high = low
         stride *= 2
         low -= stride
     low = max(low + 1, first)
+    if high == begin:
+        stride = 1
+        while high < end and sign * prices[high] < key:
+            low = high + 1
+            high += stride
+            stride *= 2
+        high = min(high, end)
     while low < high:
         middle = (low + high) // 2
         if sign * prices[middle] < key:
             low = middle + 1
         else:
             high = middle
+    levels.side[s, _FOUND] = low
     return low
 
 

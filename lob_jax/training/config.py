@@ -32,6 +32,8 @@ class TrainConfig:
       fsdp: devices that share a copy of the parameters, each with different windows.
       tensor: devices that share a copy of the parameters and the work on the same windows.
       loss_block: positions per window whose logits are in memory at once; None for all of them.
+      deterministic: whether steps on GPUs use only algorithms that give the same bits in every run; CPUs and TPUs have
+        no others.
       objective: a module of `training/step/objectives/`, such as "next_token".
       mask_share: fraction of tokens hidden by the objective "masked".
       mask_events: whether that objective hides all tokens of an event together.
@@ -93,6 +95,7 @@ class TrainConfig:
     fsdp: int
     tensor: int
     loss_block: int | None
+    deterministic: bool
     objective: str
     mask_share: float
     mask_events: bool
@@ -172,6 +175,8 @@ class TrainConfig:
         self._check_tuning()
         supported = self.parallel == "jit" or self.fsdp * self.tensor == 1
         self._require("parallel", supported, "jit if fsdp or tensor is above 1: pmap keeps complete copies")
+        chosen = self.parallel == "jit" or not self.deterministic
+        self._require("parallel", chosen, "jit if deterministic: pmap takes no compiler options")
 
     def _check_tuning(self) -> None:
         """Check that the settings of fine-tuning go together."""

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tomllib
@@ -136,6 +137,19 @@ def test_a_training_step_for_an_h200_stays_below_its_ceilings(compiler):
     assert found["full_precision_products"] == 0
     assert found["memory_bytes"]["temporary"] / 8 < 150e6  # a window; masks of dropout would be in addition
     assert found["launches"] < 400
+
+
+@pytest.mark.slow
+def test_a_deterministic_step_for_an_h200_adds_rows_up_in_order(compiler, tmp_path):
+    ordered = {}
+    for name, options in (("usual", ()), ("deterministic", ("--deterministic",))):
+        short = ("--layers=1", "--batch=2", "--accumulation=1", f"--save={tmp_path / name}")
+        compiled(compiler, "--program=train", *short, *options)
+        lines = (tmp_path / name / "train.hlo.txt").read_text().splitlines()
+        scatters = [line for line in lines if re.search(r" = f32\[[\d,]+\]\S* scatter\(", line)]
+        assert len(scatters) >= 4  # of the tables of tokens, positions, times of day and days
+        ordered[name] = ["indices_are_sorted=true" in line for line in scatters]
+    assert all(ordered["deterministic"]) and not any(ordered["usual"])
 
 
 @pytest.mark.slow

@@ -54,6 +54,7 @@ TRAIN = dataclasses.replace(
     fsdp=1,
     tensor=1,
     loss_block=None,
+    deterministic=False,
     epochs=1,
     steps=12,
     max_hours=None,

@@ -40,6 +40,7 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--accumulation", type=int, help="train: micro-steps of a step, in place of the configuration's"
     )
     parser.add_argument("--mask", choices=MASKS, help="train: mask in place of the configuration's")
+    parser.add_argument("--deterministic", action="store_true", help="train: the same bits in every run")
     parser.add_argument("--paths", type=int, default=1, help="generate: paths at once")
     parser.add_argument("--context", type=int, default=1024, help="generate: longest context, in tokens")
     parser.add_argument("--inputs", action="store_true", help="generate: with all that configs/modern.py reads")

@@ -57,7 +57,8 @@ def train_program(device: jax.Device, chosen: argparse.Namespace) -> Lowered:
     model = dataclasses.replace(model, n_layers=chosen.layers or model.n_layers, mask=chosen.mask or model.mask)
     train = train_config(config)
     batch, micro_steps = chosen.batch or train.batch_size, chosen.accumulation or train.accumulation
-    train = dataclasses.replace(train, batch_size=batch, accumulation=micro_steps, micro_batch=batch, loss_block=None)
+    changes = {"batch_size": batch, "accumulation": micro_steps, "micro_batch": batch, "loss_block": None}
+    train = dataclasses.replace(train, **changes, deterministic=chosen.deterministic)
     optimizer, beside = make_optimizer(train, STEPS, layers=model.n_layers), kept_beside(train, model)
     initial = functools.partial(init_state, model, optimizer, seed=0, **beside)
     mesh = make_mesh([device], fsdp=1, tensor=1)

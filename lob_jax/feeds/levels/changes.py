@@ -65,7 +65,7 @@ class LevelChanges:
             counts=np.zeros(len(Count), np.int64),
             pending=np.zeros((0, 6), np.int64),
             places=np.zeros((0, 2), np.int64),
-            stamp=np.zeros(1, np.int64),
+            stamp=np.zeros(2, np.int64),
             held=np.zeros(0, np.int64),
         )
         self._traded = {"lots_explained": 0, "lots_hidden": 0}

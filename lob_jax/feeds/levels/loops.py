@@ -135,7 +135,8 @@ class Workspace(NamedTuple):
       pending: int64 [P, 6], trades since the last message of levels: time, receive time, side, price, size, group.
       places: int64 [2^k, 2], open-addressing hash table from a level of the current message to its last row there, and
         the stamp of the message to which an entry belongs.
-      stamp: int64 [1], the stamp of the current message; entries with other stamps count as free, so that the table
+      stamp: int64 [2], the stamp of the current message, and the last index of the part of the table that it uses, so
+        that short messages stay in the processor's cache. Entries with other stamps count as free, so that the table
         need not be cleared between messages.
       held: int64 [R], the current size of the level of each row of the message; SUPERSEDED_ROW if a later row of the
         message is for the same level.
@@ -421,8 +422,11 @@ def _home(side: int, price: int, mask: int) -> int:
 @in_place
 def _note_rows(levels: Levels, work: Workspace, rows: LevelRows, i: int, stop: int) -> None:
     """Enter the rows of a message into the hash table and note their levels' sizes; a level's last row wins."""
+    mask = 1
+    while mask < 2 * (stop - i):
+        mask = 2 * mask + 1
     work.stamp[0] += 1
-    mask = len(work.places) - 1
+    work.stamp[1] = mask
     for j in range(i, stop):
         work.held[j] = size_at(levels, _index(rows.side[j]), rows.price[j])
         place = _home(rows.side[j], rows.price[j], mask)
@@ -438,7 +442,7 @@ def _note_rows(levels: Levels, work: Workspace, rows: LevelRows, i: int, stop: i
 @in_place
 def _row_of(work: Workspace, rows: LevelRows, side: int, price: int) -> int:
     """Return the last row for a level in the current message, -1 if there is none."""
-    mask = len(work.places) - 1
+    mask = work.stamp[1]
     place = _home(side, price, mask)
     while work.places[place, 1] == work.stamp[0]:
         row = work.places[place, 0]

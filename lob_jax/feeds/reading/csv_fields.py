@@ -5,6 +5,7 @@ import enum
 import numpy as np
 
 from lob_jax.feeds.reading.csv_times import iso_time
+from lob_jax.feeds.reading.words import BYTES, leading_digits, same, word_at
 from lob_jax.jit import in_place, njit
 
 
@@ -46,6 +47,7 @@ _POWERS = np.array([10**k for k in range(19)], np.int64)
 _LIMITS = np.array([_LARGEST // 10**k for k in range(19)], np.int64)
 _MOST_DIGITS = np.uint64(18)  # as many as always fit into an int64
 _ONE, _TEN = np.uint64(1), np.uint64(10)
+_WORD_POWERS = np.array([10**k for k in range(9)], np.uint64)
 _FNV_BASIS, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 
 MOST_PLACES = 18  # the most decimal places of a number
@@ -84,10 +86,20 @@ def parse_lines(
     Returns:
       The number of lines, of good lines and of bad lines.
     """
-    columns = len(contents)
+    columns, leading = len(contents), _leading(contents)
     at, line, rows, faults = 0, 0, 0, 0
+    good, length = 0, 0  # where the latest good line begins, and the bytes of its leading columns
     while at < len(data):
         begin, column, fault = at, 0, FINE
+        # Most rows repeat what the previous one begins with: the same instrument, times and side.
+        if length > 0 and at + length <= len(data) and same(data, good, at, length):
+            for k in range(leading):
+                values[k, rows] = values[k, rows - 1]
+            column = leading
+            at += length
+            leads = length
+        else:
+            leads = 0
         while True:
             if column == columns:
                 fault = COLUMN_COUNT
@@ -133,6 +145,8 @@ def parse_lines(
                 fault = FINE if column == columns else COLUMN_COUNT
                 break
             at += 1
+            if column == leading:
+                leads = at - begin
         if fault != FINE:
             while data[at] != _LF:
                 at += 1
@@ -141,9 +155,21 @@ def parse_lines(
         else:
             row_line[rows] = line
             rows += 1
+            good, length = begin, leads
         at += 1
         line += 1
     return line, rows, faults
+
+
+@in_place
+def _leading(contents: np.ndarray) -> int:
+    """Return how many columns come before the first whose fields differ from row to row, 0 if there is none."""
+    column = 0
+    while column < len(contents) and (
+        contents[column] == INT or contents[column] == WORD or contents[column] == SAME or contents[column] == TIME
+    ):
+        column += 1
+    return column if column < len(contents) else 0
 
 
 @njit
@@ -206,16 +232,29 @@ def _short_int(data: np.ndarray, at: int) -> tuple[int, int, int]:
     negative = data[place] == _MINUS
     if negative:
         place += _ONE
-    first, number = place, np.uint64(0)
+    first = place
+    number, place = _digits(data, place, np.uint64(0))
+    end = np.int64(place)
+    if place == first or place - first > _MOST_DIGITS or not _ends(data, end):
+        return np.int64(0), at, NO_NUMBER
+    return -np.int64(number) if negative else np.int64(number), end, FINE
+
+
+@in_place
+def _digits(data: np.ndarray, place: int, number: int) -> tuple[int, int]:
+    """Append the digits at a position to a number; return it, modulo 2^64, and the position after them."""
+    while place + BYTES <= len(data):
+        count, more = leading_digits(word_at(data, place))
+        number = number * _WORD_POWERS[count] + more
+        place += count
+        if count < BYTES:
+            return number, place
     digit = np.uint8(data[place] - np.uint8(_ZERO))
     while digit <= 9:
         number = number * _TEN + np.uint64(digit)
         place += _ONE
         digit = np.uint8(data[place] - np.uint8(_ZERO))
-    end = np.int64(place)
-    if place == first or place - first > _MOST_DIGITS or not _ends(data, end):
-        return np.int64(0), at, NO_NUMBER
-    return -np.int64(number) if negative else np.int64(number), end, FINE
+    return number, place
 
 
 @in_place
@@ -225,21 +264,13 @@ def _short_decimal(data: np.ndarray, at: int, scale: int) -> tuple[int, int, int
     negative = data[place] == _MINUS
     if negative:
         place += _ONE
-    first, mantissa = place, np.uint64(0)
-    digit = np.uint8(data[place] - np.uint8(_ZERO))
-    while digit <= 9:
-        mantissa = mantissa * _TEN + np.uint64(digit)
-        place += _ONE
-        digit = np.uint8(data[place] - np.uint8(_ZERO))
+    first = place
+    mantissa, place = _digits(data, place, np.uint64(0))
     digits, shift = place - first, np.int64(scale)
     if data[place] == _DOT and digits > 0:
         place += _ONE
         first = place
-        digit = np.uint8(data[place] - np.uint8(_ZERO))
-        while digit <= 9:
-            mantissa = mantissa * _TEN + np.uint64(digit)
-            place += _ONE
-            digit = np.uint8(data[place] - np.uint8(_ZERO))
+        mantissa, place = _digits(data, place, mantissa)
         places = place - first
         digits = digits + places if places > 0 else np.uint64(0)
         shift -= np.int64(places)

@@ -96,7 +96,7 @@ def window_bytes(config: ModelConfig, loss_block: int | None = None, target: Tar
     where XLA computes bfloat16 in float32, b = 4, c = 12 (10 for 16-bit dtypes), f = 1.5, e = 10, v = 8; on an
     accelerator b is the size of the dtype, c = 8, f = 2.5, e = 6, v = 4 + b (4 with remat). Of c D, 6 D (4 D) are in
     truth 6 N H (4 N H), with heads of width H. S = 0 for an attention kernel that does not materialise scores. The
-    coefficients were fitted to what XLA allocates on CPUs and for an H200; tests check them to within a quarter.
+    coefficients were fitted to what XLA allocates on CPUs and for an H200; tests check them to within 15 %.
 
     SwiGLU adds F, cross-asset attention 6 D + 3 N T. Each additional token ahead has separate logits. With remat, a
     layer keeps only its input ("full"), or also the results of its matrix products ("dots"), and only the layer being

@@ -80,7 +80,7 @@ ROLES: dict[Role, tuple[str, ...]] = {
     Role.MEASURE: ("train.validation_windows", "train.mask_share", "train.mask_events"),
     Role.ROUNDING: (
         *("model.attention.backend", "model.remat", "train.batch_size", "train.accumulation", "train.parallel"),
-        *("train.fsdp", "train.tensor", "train.loss_block"),
+        *("train.fsdp", "train.tensor", "train.loss_block", "train.deterministic"),
     ),
     Role.FREE: (
         # Files are identified by their SHA-256, so that they may be moved.

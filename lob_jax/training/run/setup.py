@@ -141,7 +141,8 @@ def prepare_run(
     if config.parallel == "pmap":
         evaluate = pmap_eval_step(evaluation, mesh=mesh)
     else:
-        evaluate = jit_eval_step(evaluation, jax.eval_shape(initial).judged, mesh=mesh)
+        shapes = jax.eval_shape(initial).judged
+        evaluate = jit_eval_step(evaluation, shapes, mesh=mesh, options=step_options(config, mesh))
     cut = cut_validation(validation, plan.micro_batch * window_groups(mesh), fields=fields_read(model))
     return Run(
         model=transformer,
@@ -206,7 +207,18 @@ def compile_train_step(
     )
     if config.parallel == "pmap":
         return pmap_train_step(step, mesh=mesh)
-    return jit_train_step(step, jax.eval_shape(initial), mesh=mesh)
+    return jit_train_step(step, jax.eval_shape(initial), mesh=mesh, options=step_options(config, mesh))
+
+
+def step_options(config: TrainConfig, mesh: jax.sharding.Mesh) -> dict[str, bool]:
+    """Return the compiler options of a step.
+
+    With `deterministic`, XLA adds up the gradients of rows of tables in a fixed order on a GPU, instead of in that in
+    which its threads arrive, has cuDNN do the same in the backward pass of attention, and takes its default kernels for
+    products, instead of those that are fastest in a trial of this process.
+    """
+    on_gpus = mesh.devices.flat[0].platform in ("gpu", "cuda")
+    return {"xla_gpu_deterministic_ops": True} if config.deterministic and on_gpus else {}
 
 
 def _check_processes(config: TrainConfig, mesh: jax.sharding.Mesh) -> None:

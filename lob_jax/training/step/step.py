@@ -2,8 +2,8 @@
 
 import functools
 import math
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,15 @@ from lob_jax.training.step.tasks import Parts, model_part, task_weights
 from lob_jax.training.step.tuning import EVERYTHING, Tuning
 
 Metrics = dict[str, jax.Array]
+NO_OPTIONS: Mapping[str, bool] = {}
+
+
+class Learned(NamedTuple):
+    """What an update changes of a state of training; see `TrainState`."""
+
+    params: Any
+    opt_state: Any
+    average: Any
 
 
 def _as_it_is(trained: Any) -> Any:
@@ -107,8 +116,8 @@ def train_step(
       The state after the step, and scalars: loss (nats per scored token), perplexity (from the token's own part of the
       loss), learning_rate, gradient_norm (of what is trained, before clipping), scored (tokens), skipped and
       skipped_in_row (steps), loss_scale in float16, zeros (their share in the matrices) with a sparsity,
-      parameter_norm/<group> and update_norm/<group> per group of layers, loss/<part> if the loss has several parts, and
-      task_weight/<part> if their weights are learned.
+      parameter_norm/<group> and update_norm/<group> per group of layers (an update is zero in a skipped step),
+      loss/<part> if the loss has several parts, and task_weight/<part> if their weights are learned.
     """
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key_data), state.step)
     scale = None if state.loss_scale is None else state.loss_scale.scale * _power_below_share(batch)
@@ -130,26 +139,22 @@ def train_step(
     norm = optax.tree.norm(gradients)
     finite = jnp.isfinite(loss) & jnp.isfinite(norm)
 
-    updates, rule = optimizer.update(gradients, tuning.rule_state(state.opt_state), before)
-    trained = optax.apply_updates(before, updates)
     update_count = state.step - state.skipped  # the optimiser's own count, which skipped steps leave unchanged
-    if sparsity is not None:
-        trained = sparsity.pruned(where_nonzero(trained, before), update_count + 1)
-    params, opt_state = whole(trained), tuning.after(trained, rule, state.opt_state)
-    average = None
-    if state.average is not None and ema_decay is not None:
-        average = _averaged(state.average, params, update_count, decay=ema_decay)
-        average = tuning.unless_fixed(average, state.average)
-        average = average if sparsity is None else where_nonzero(average, params)
-    if tuning != EVERYTHING:
-        updates = jax.tree.map(jnp.subtract, params, state.params)  # of the model: zero where it is fixed
-    old, after = (state.params, state.opt_state, state.average), (params, opt_state, average)
-    params, opt_state, average = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, old)
+    update = functools.partial(
+        _updated,
+        update_count=update_count,
+        optimizer=optimizer,
+        ema_decay=ema_decay,
+        sparsity=sparsity,
+        tuning=tuning,
+    )
+    learned = Learned(state.params, state.opt_state, state.average)
+    # A branch, not a choice number by number, which would need the moments of before as well as those of after: a CPU's
+    # compiler copies them.
+    learned, update_norms = jax.lax.cond(finite, update, _unchanged, gradients, learned)
     state = TrainState(
         step=state.step + 1,
-        params=params,
-        opt_state=opt_state,
-        average=average,
+        **learned._asdict(),
         loss_scale=None if state.loss_scale is None else after_step(state.loss_scale, finite),
         key_data=state.key_data,
         skipped=state.skipped + ~finite,
@@ -164,13 +169,48 @@ def train_step(
         "skipped": state.skipped,
         "skipped_in_row": state.skipped_in_row,
         **({} if state.loss_scale is None else {"loss_scale": state.loss_scale.scale}),
-        **({} if sparsity is None else {"zeros": zero_share(params)}),
+        **({} if sparsity is None else {"zeros": zero_share(learned.params)}),
         **{f"loss/{part}": value for part, value in parts.items()},
-        **{f"task_weight/{part}": value for part, value in task_weights(params).items()},
-        **_norms("parameter_norm", model_part(params)),
-        **_norms("update_norm", model_part(updates)),
+        **{f"task_weight/{part}": value for part, value in task_weights(learned.params).items()},
+        **_norms("parameter_norm", model_part(learned.params)),
+        **update_norms,
     }
     return state, metrics
+
+
+def _updated(
+    gradients: Any,
+    learned: Learned,
+    *,
+    update_count: jax.Array,
+    optimizer: optax.GradientTransformation,
+    ema_decay: float | None,
+    sparsity: Sparsity | None,
+    tuning: Tuning,
+) -> tuple[Learned, Metrics]:
+    """Return what the optimiser makes of the gradients of what is trained, and the norms of the updates."""
+    params, opt_state, average = learned
+    before = tuning.trained(params, opt_state)
+    updates, rule = optimizer.update(gradients, tuning.rule_state(opt_state), before)
+    trained = optax.apply_updates(before, updates)
+    if sparsity is not None:
+        trained = sparsity.pruned(where_nonzero(trained, before), update_count + 1)
+    after = tuning.whole(trained, params, opt_state)
+    if average is not None and ema_decay is not None:
+        average = _averaged(average, after, update_count, decay=ema_decay)
+        average = tuning.unless_fixed(average, learned.average)
+        average = average if sparsity is None else where_nonzero(average, after)
+    if tuning != EVERYTHING:
+        updates = jax.tree.map(jnp.subtract, after, params)  # of the model: zero where it is fixed
+    norms = _norms("update_norm", model_part(updates))
+    return Learned(after, tuning.after(trained, rule, opt_state), average), norms
+
+
+def _unchanged(gradients: Any, learned: Learned) -> tuple[Learned, Metrics]:
+    """Return what was learned as it is, and updates of norm zero."""
+    del gradients
+    norms = _norms("update_norm", model_part(learned.params))
+    return learned, jax.tree.map(jnp.zeros_like, norms)
 
 
 def _power_below_share(batch: Batch) -> float:
@@ -210,7 +250,11 @@ def eval_step(
 
 
 def jit_train_step(
-    step: Callable[..., tuple[TrainState, Metrics]], state: TrainState, *, mesh: Mesh
+    step: Callable[..., tuple[TrainState, Metrics]],
+    state: TrainState,
+    *,
+    mesh: Mesh,
+    options: Mapping[str, bool] = NO_OPTIONS,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """Compile a `train_step` over the mesh; the input state is donated, and its memory reused.
 
@@ -218,17 +262,23 @@ def jit_train_step(
       step: `train_step` with all arguments but state and batch bound.
       state: a state, or its shapes.
       mesh: the devices; batches are leaves [A, M, ...] with the windows of all devices.
+      options: XLA compiler options by name.
     """
     states, windows = state_sharding(state, mesh), split_over_windows(mesh, leading_axes=1)
-    return jax.jit(step, in_shardings=(states, windows), out_shardings=(states, replicated(mesh)), donate_argnums=0)
+    shardings: dict[str, Any] = {"in_shardings": (states, windows), "out_shardings": (states, replicated(mesh))}
+    return jax.jit(step, **shardings, donate_argnums=0, compiler_options=dict(options))
 
 
 def jit_eval_step(
-    step: Callable[..., tuple[jax.Array, jax.Array]], params: Any, *, mesh: Mesh
+    step: Callable[..., tuple[jax.Array, jax.Array]],
+    params: Any,
+    *,
+    mesh: Mesh,
+    options: Mapping[str, bool] = NO_OPTIONS,
 ) -> Callable[[Any, Batch], tuple[jax.Array, jax.Array]]:
     """Compile an `eval_step` over the mesh; parameters are not donated, since training continues with them."""
-    windows = split_over_windows(mesh, leading_axes=0)
-    return jax.jit(step, in_shardings=(state_sharding(params, mesh), windows), out_shardings=replicated(mesh))
+    arguments = (state_sharding(params, mesh), split_over_windows(mesh, leading_axes=0))
+    return jax.jit(step, in_shardings=arguments, out_shardings=replicated(mesh), compiler_options=dict(options))
 
 
 def pmap_train_step(

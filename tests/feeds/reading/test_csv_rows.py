@@ -383,3 +383,41 @@ def test_any_damage_is_seen_as_a_plain_parser_sees_it(tmp_path_factory, edits, b
     bad = [number for number, row in enumerate(expected, 1) if row is None]
     if bad:
         assert re.match(rf"{folder}/f.csv, line {bad[0]}(,|$)", error(folder, bytes(data), PLAIN).where)
+
+
+REPEATED = (
+    Column("symbol", "same"),
+    Column("time", "int"),
+    Column("side", "word", words=("bid", "ask")),
+    Column("price", "decimal", 2),
+)
+
+
+@pytest.mark.parametrize("block_bytes", [1, 13, 40, 1 << 20])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_row_that_begins_like_the_one_before_it_has_its_fields(tmp_path, block_bytes, end):
+    rows = [(15, 0, 100), (15, 0, 250), (15, 1, 250), (16, 1, 250), (15, 1, 250), (15, 1, 0)]
+    text = "".join(f"ABC,{time},{('bid', 'ask')[side]},{price / 100}{end}" for time, side, price in rows)
+    read_rows, _, _, _ = read(tmp_path, text.encode(), REPEATED, block_bytes=block_bytes)
+    assert read_rows == [(0, *row) for row in rows]
+
+
+@pytest.mark.parametrize("changed", range(len("ABC,15,bid,")))
+def test_a_row_that_differs_from_the_one_before_it_in_one_byte_is_parsed(tmp_path, changed):
+    line = bytearray(b"ABC,15,bid,7.25")
+    line[changed : changed + 1] = b"9"
+    rows, _, _, faults = read(tmp_path, b"ABC,15,bid,1\n" + line + b"\nABC,15,bid,2\n", REPEATED, on_error="skip")
+    time = {4: 95, 5: 19}.get(changed)
+    middle = [] if time is None else [(0, time, 0, 725)]
+    assert rows == [(0, 15, 0, 100), *middle, (0, 15, 0, 200)]
+    assert sum(faults.dropped.values()) == 1 - len(middle)
+
+
+@pytest.mark.parametrize("tail", [b"", b"x", b"1,2", b"1.234"])
+def test_a_row_that_begins_like_the_one_before_it_can_still_be_at_fault(tmp_path, tail):
+    rows, line, _, faults = read(
+        tmp_path, b"ABC,15,bid,1\nABC,15,bid," + tail + b"\nABC,15,bid,2\n", REPEATED, on_error="skip"
+    )
+    assert rows == [(0, 15, 0, 100), (0, 15, 0, 200)]
+    assert line == [1, 3]
+    assert sum(faults.dropped.values()) == 1

@@ -1,8 +1,11 @@
+import types
+
 import jax
 import numpy as np
 import pytest
 
-from lob_jax.training.run.setup import StepClock, cut_validation, place_step, prepare_run, validate
+from lob_jax.errors import InputError
+from lob_jax.training.run.setup import StepClock, cut_validation, place_step, prepare_run, step_options, validate
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +24,15 @@ def prepare(model_config, train_config, training_data):
         )
 
     return make
+
+
+def test_only_a_gpu_is_asked_for_determinism(train_config):
+    wanted, usual = train_config(deterministic=True), train_config()
+    gpu, cpu = (types.SimpleNamespace(devices=np.array([types.SimpleNamespace(platform=on)])) for on in ("gpu", "cpu"))
+    assert step_options(wanted, gpu) == {"xla_gpu_deterministic_ops": True}
+    assert step_options(usual, gpu) == step_options(wanted, cpu) == {}
+    with pytest.raises(InputError, match="jit if deterministic"):
+        train_config(deterministic=True, parallel="pmap")
 
 
 def test_validation_windows_are_cut_whole_and_filled_with_unscored_ones(windows):

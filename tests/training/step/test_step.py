@@ -1,4 +1,5 @@
 import functools
+import re
 import types
 
 import jax
@@ -110,6 +111,7 @@ def test_a_step_without_finite_gradient_changes_nothing_and_is_counted(model_con
     for batch in (bad, bad, good, bad):
         state, metrics = step(state, batch)
         seen.append((int(metrics["skipped"]), int(metrics["skipped_in_row"])))
+        assert (float(metrics["update_norm/blocks_0"]) > 0) == (batch is good)
         if len(seen) == 2:
             after = jax.tree.map(np.asarray, (state.params, state.opt_state))
             assert all(map(np.array_equal, jax.tree.leaves(before), jax.tree.leaves(after)))
@@ -118,6 +120,15 @@ def test_a_step_without_finite_gradient_changes_nothing_and_is_counted(model_con
             assert not np.array_equal(before[0]["head"]["bias"], state.params["head"]["bias"])
     assert seen == [(1, 1), (2, 2), (2, 0), (3, 1)]
     assert int(state.step) == 4
+
+
+def test_the_guard_copies_no_moments(model_config, train_config, windows):
+    step, fresh = compile_step(model_config(), train_config())
+    batch = split(join([windows(8)], fields_read(model_config())), 8)
+    text = step.lower(jax.eval_shape(fresh), batch).compile().as_text()
+    assert re.search(r"state_opt_state\w*__embeddings____token____table", text)
+    copied = re.findall(r" = \w+\[([\d,]+)\]\S* copy\(%state_opt_state\w+", text)
+    assert not copied
 
 
 def test_a_step_with_nothing_scored_is_finite(model_config, train_config, windows):

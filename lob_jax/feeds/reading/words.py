@@ -1,0 +1,80 @@
+"""Read text eight bytes at a time in compiled loops: compare it, and convert digits to numbers."""
+
+import sys
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from lob_jax.jit import in_place
+
+BYTES = np.uint64(8)  # of a word
+_ZEROS = np.uint64(0x3030303030303030)
+_OVER_NINE = np.uint64(0x7676767676767676)  # added to a byte of 10 or more, it reaches the highest bit
+_HIGHEST = np.uint64(0x8080808080808080)
+_PAIRS, _FOURS, _EIGHTS = np.uint64(0x00FF00FF00FF00FF), np.uint64(0x0000FFFF0000FFFF), np.uint64(0xFFFFFFFF)
+_BITS_8, _BITS_16, _BITS_32, _BITS_64 = (np.uint64(bits) for bits in (8, 16, 32, 64))
+_TEN, _HUNDRED, _TEN_THOUSAND = np.uint64(10), np.uint64(100), np.uint64(10_000)
+_THREE, _NONE = np.uint64(3), np.uint64(0)
+
+
+@intrinsic
+def word_at(typing: Any, data: Any, place: Any) -> Any:
+    """Return eight bytes of a contiguous uint8 array from a position on, the first one lowest; unchecked."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        pointer = builder.bitcast(builder.gep(array.data, [args[1]]), ir.IntType(64).as_pointer())
+        word = builder.load(pointer, align=1)
+        return word if sys.byteorder == "little" else builder.bswap(word)
+
+    return types.uint64(data, place), code
+
+
+@intrinsic
+def _low_zeros(typing: Any, word: Any) -> Any:
+    """Return the number of zero bits below the lowest one of a word that is not 0."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.uint64(types.uint64), code
+
+
+@in_place
+def same(data: np.ndarray, one: int, other: int, count: int) -> bool:
+    """Return whether two texts of `count` bytes are equal.
+
+    Args:
+      data: uint8 [B].
+      one: position of the first.
+      other: position of the second.
+      count: their length.
+    """
+    first, second, left = np.uint64(one), np.uint64(other), np.uint64(count)
+    while left >= BYTES:
+        if word_at(data, first) != word_at(data, second):
+            return False
+        first, second, left = first + BYTES, second + BYTES, left - BYTES
+    while left > _NONE:
+        if data[first] != data[second]:
+            return False
+        first, second, left = first + np.uint64(1), second + np.uint64(1), left - np.uint64(1)
+    return True
+
+
+@in_place
+def leading_digits(word: int) -> tuple[int, int]:
+    """Return how many bytes at the beginning of a word are digits, and the number they write; both uint64."""
+    digits = word ^ _ZEROS
+    others = ((digits + _OVER_NINE) | digits) & _HIGHEST
+    count = _low_zeros(others) >> _THREE if others != _NONE else BYTES
+    if count == _NONE:
+        return count, _NONE
+    # Zeros in front of the number, which is at the end of the word then; neighbours are joined in three steps.
+    number = digits << (_BITS_64 - (count << _THREE))
+    number = (number * _TEN + (number >> _BITS_8)) & _PAIRS
+    number = (number * _HUNDRED + (number >> _BITS_16)) & _FOURS
+    return count, (number * _TEN_THOUSAND + (number >> _BITS_32)) & _EIGHTS

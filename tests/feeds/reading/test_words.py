@@ -1,0 +1,31 @@
+"""Text by eight bytes at a time: equal texts, and the digits that a word begins with."""
+
+import numpy as np
+import pytest
+
+from lob_jax.feeds.reading.words import leading_digits, same, word_at
+from lob_jax.jit import in_place
+
+
+@in_place
+def read_digits(data, place):
+    return leading_digits(word_at(data, np.uint64(place)))
+
+
+@pytest.mark.parametrize("count", range(9))
+@pytest.mark.parametrize("after", [b",", b".", b"\n", b"/", b":", b"\0", b"\xff", b"\xb0", b"p"])
+def test_digits_are_read_up_to_the_first_other_byte(count, after):
+    text = b"98071234"[:count]
+    data = np.frombuffer(b"ab" + text + after + b"56789012", np.uint8)
+    assert read_digits(data, 2) == (count, int(text or b"0"))
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 16, 21])
+def test_texts_are_the_same_only_if_every_byte_is(count):
+    text = bytes(range(40, 40 + count))
+    data = np.frombuffer(b"x" + text + b"yz" + text + b"w", np.uint8).copy()
+    assert same(data, 1, 3 + count, count)
+    for place in range(count):
+        data[1 + place] ^= 128
+        assert not same(data, 1, 3 + count, count)
+        data[1 + place] ^= 128
