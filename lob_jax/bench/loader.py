@@ -7,10 +7,10 @@ as of one much larger than the memory for it. Stages are microseconds of CPU a w
 read and prepare: a record from the disk; cut: the arrays of a batch; place: join the batches of a step and put them on
 a device), measured without other processes.
 
-The rate on more cores is extrapolated by Amdahl's law: 1 / (s + w / (cores - 1)), where w is the CPU a window of the
-processes that read, measured with two of them, and s is what no other process can do, the CPU a window of the training
-process (receive and place). It assumes that neither memory nor the disk is a limit, and that the device's own copy is
-not waited for.
+The rate on more cores is extrapolated by Amdahl's law: 1 / (s + t / T + w / (cores - 1)), all per window and measured
+with two processes: w is the CPU of the processes that read; s that of the training process's main thread, which nothing
+else can do (receive and place); t that of its up to T threads that unpack. It assumes that each waits for the others,
+that neither memory nor the disk is a limit, and that the device's own copy is not waited for.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from lob_jax.data.records.builder import open_records
 from lob_jax.data.windows.augment.mirror import MirroredWindows
 from lob_jax.data.windows.dataset import CACHE_BYTES, TokenBookDataset, Window
 from lob_jax.data.windows.order import Order
-from lob_jax.data.windows.pipeline import batches
+from lob_jax.data.windows.pipeline import MOST_THREADS, batches
 from lob_jax.models.inputs import fields_read
 from lob_jax.runs.beside import beside_of, read_in_training
 from lob_jax.runs.records import prepare
@@ -62,6 +62,7 @@ class Case:
       name: a key of CASES, which begins with the name of a configuration.
       path: a LOBSTER message file; None for a simulated day.
       folder: the folder of the run, with its records.
+      events: events of a simulated day.
       context: tokens of a window but the first.
       batch_size: windows a batch.
       in_memory: whether records stay in memory.
@@ -71,6 +72,7 @@ class Case:
     name: str
     path: pathlib.Path | None
     folder: pathlib.Path
+    events: int
     context: int
     batch_size: int
     in_memory: bool
@@ -80,7 +82,7 @@ class Case:
         """Return the configuration."""
         config = importlib.import_module(f"lob_jax.configs.{self.name.partition(',')[0]}").get_config()
         config.update_from_flattened_dict({"data.synthetic_days": 1, "data.embargo_events": 520, **CASES[self.name]})
-        config.model.max_seq_length = self.context
+        config.model.max_seq_length, config.data.synthetic_events = self.context, self.events
         if self.path is not None:
             config.data.feed, config.data.path = "lobster", str(self.path)
         return config
@@ -140,26 +142,28 @@ def stages(case: Case) -> dict[str, float]:
 
 
 def rate(case: Case, processes: int) -> dict[str, float]:
-    """Return windows a second with so many processes, and the CPU a window of this one and the others, microseconds."""
+    """Return windows a second with so many processes, and the CPU a window of each part of the work, microseconds."""
     reading, others, place = case.read(processes), psutil.Process().children, case.place()
     passes = 2 if case.in_memory else 0  # until every process has every record in memory
     for _ in range(passes * max(processes, 1) * len(case.windows()) // case.batch_size + 4 * max(processes, 1)):
         batch = next(reading)
     place(batch)
     count, placing, theirs = 0, 0.0, _cpu_s(others())
-    begin, mine = time.perf_counter(), time.process_time()
+    begin, mine, main = time.perf_counter(), time.process_time(), time.thread_time()
     while time.perf_counter() - begin < case.seconds:
         batch = next(reading)
-        placed = time.process_time()
+        placed = time.thread_time()
         place(batch)
-        placing += time.process_time() - placed
+        placing += time.thread_time() - placed
         count += case.batch_size
-    taken, mine, theirs = time.perf_counter() - begin, time.process_time() - mine, _cpu_s(others()) - theirs
+    taken, mine, main = time.perf_counter() - begin, time.process_time() - mine, time.thread_time() - main
+    theirs = _cpu_s(others()) - theirs
     reading.close()
     return {
         "windows_per_s": count / taken,
         "place_us": 1e6 * placing / count,
-        "receive_us": 1e6 * (mine - placing) / count,
+        "receive_us": 1e6 * (main - placing) / count,
+        "threads_us": 1e6 * (mine - main) / count,
         "others_us": 1e6 * theirs / count,
     }
 
@@ -169,9 +173,9 @@ def _cpu_s(processes: Sequence[psutil.Process]) -> float:
     return sum(one.user + one.system for one in times)
 
 
-def extrapolated(serial_us: float, others_us: float, cores: int) -> float:
+def extrapolated(serial_us: float, threads_us: float, others_us: float, cores: int) -> float:
     """Return windows a second on so many cores, see the module."""
-    return 1e6 / (serial_us + others_us / (cores - 1))
+    return 1e6 / (serial_us + threads_us / min(MOST_THREADS, cores) + others_us / (cores - 1))
 
 
 def measure(case: Case, cores: int) -> dict[str, Any]:
@@ -187,7 +191,7 @@ def measure(case: Case, cores: int) -> dict[str, Any]:
         "rates": rates,
         "serial_us": serial_us,
         "capped_at_per_s": 1e6 / serial_us,
-        "extrapolated_per_s": extrapolated(serial_us, two["others_us"], cores),
+        "extrapolated_per_s": extrapolated(serial_us, two["threads_us"], two["others_us"], cores),
     }
 
 
@@ -200,6 +204,7 @@ def run(chosen: argparse.Namespace) -> dict[str, Any]:
                 name=name,
                 path=chosen.lobster,
                 folder=pathlib.Path(folder) / name.partition(",")[0],
+                events=chosen.events,
                 context=chosen.context,
                 batch_size=chosen.batch_size,
                 in_memory=True,
@@ -224,7 +229,7 @@ def table(results: dict[str, Any], cores: int) -> list[str]:
             f"  windows/s: {rates} processes",
             f"  us of CPU a window, here: {parts}",
             f"  us of CPU a window, with {PROCESSES[-1]} processes: theirs {two['others_us']:.1f}, here receive"
-            f" {two['receive_us']:.1f}, place {two['place_us']:.1f}",
+            f" {two['receive_us']:.1f}, place {two['place_us']:.1f}, threads {two['threads_us']:.1f}",
             f"  on {cores} cores {case['extrapolated_per_s']:,.0f} windows/s, at most {case['capped_at_per_s']:,.0f}",
         ]
     return lines
@@ -235,6 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m lob_jax.bench.loader", description=__doc__)
     parser.add_argument("--lobster", type=user_path, help="a LOBSTER message file; a simulated day if absent")
     parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES), help="configurations")
+    parser.add_argument("--events", type=int, default=150_000, help="expected events of the simulated day")
     parser.add_argument("--context", type=int, default=1024, help="tokens of a window")
     parser.add_argument("--batch-size", type=int, default=32, help="windows a batch")
     parser.add_argument("--seconds", type=float, default=3.0, help="how long each rate is measured")

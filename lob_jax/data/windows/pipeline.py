@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,7 +25,8 @@ from lob_jax.signals import leave_to_parent
 from lob_jax.tokens.sets.token_sets import PACKED, TokenSets
 
 ENDLESS = 2**62  # windows
-MOST_THREADS = 4  # that unpack batches in the training process
+ALIGNED = 64  # bytes
+MOST_THREADS = 8  # that unpack batches in the training process
 
 Windows = TokenBookDataset | PairedDataset | AlteredWindows | MixedWindows | MirroredWindows | DroppedTokens
 
@@ -74,7 +76,7 @@ class BatchSource:
         """
         places = self.first + self.step * (index * self.batch_size + np.arange(self.batch_size))
         chosen = self.order.at(places)
-        allocate = SharedMemoryArray if self.shared else np.empty
+        allocate = SharedMemoryArray if self.shared else aligned
         example = allocate(chosen.shape, np.int32)
         example[:] = np.where(chosen < len(self.dataset), chosen, -1)
         return {**self._windows(chosen.tolist(), places.tolist(), allocate), "example": example}
@@ -108,11 +110,18 @@ class Unpacking(grain.transforms.Map):
         if not isinstance(sets, TokenSets):  # as in windows that are stacked
             return element
         count = len(element["tokens"])
-        bits = np.empty((count, sets.rows // count, PACKED), np.uint8)
+        bits = aligned((count, sets.rows // count, PACKED), np.uint8)
         firsts = range(0, sets.rows, sets.rows // count)
         for _ in (self._pool.map if self._pool else map)(sets.pack, firsts, bits):
             pass
         return {**element, SETS: bits}
+
+
+def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Return an array of any content, at an address that lets JAX on a CPU use the memory without a copy."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + ALIGNED, np.uint8)
+    return memory[-memory.ctypes.data % ALIGNED :][:size].view(dtype).reshape(shape)
 
 
 def stacked(windows: Sequence[Window], allocate: Allocate) -> Window:

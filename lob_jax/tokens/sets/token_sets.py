@@ -71,7 +71,7 @@ class TokenSets(NamedTuple):
         return TokenSets(offset - offset[0], self.first[ranges], self.last[ranges], self.outside[first:last])
 
     def places(self, first: int, count: int) -> "TokenSets":
-        """Return `count` rows from `first` on, of which those before 0 and behind the last are empty."""
+        """Return `count` rows from `first` on, at least -count; those before 0 and behind the last are empty."""
         low = max(first, 0)
         high = max(min(first + count, self.rows), low)  # both may be behind the last row
         inside = self.between(low, high) if low < self.rows else self.between(self.rows, self.rows)
