@@ -25,9 +25,9 @@ class Block:
       symbol: the symbol that is read.
       lines: how many lines there are.
       aside: how many were only counted, by reason.
-      kinds: int64 [M], kinds of lines, see `lines`.
+      kinds: int64 [M], see `lines.Kind`.
       spans: int64 [M, 3]: the number of the line, where it begins and where it ends.
-      numbers: int64 [M, 8], see `lines`.
+      numbers: int64 [M, 8], see `lines.Number`.
       left: the messages of LEFT lines, by their number among the M.
       texts: the levels.
     """

@@ -5,12 +5,51 @@ and tells what is wrong. A line is either understood completely here, with every
 all; so both say the same of it.
 """
 
+import enum
+
 import numpy as np
 
 from lob_jax.jit import in_place
 
-LEFT, TICKER, DEPTH, TRADE, AGGREGATE, OTHER = range(6)  # kinds of lines; LEFT: not understood, OTHER: other symbols
-RECEIVE_NS, TIME_NS, FIRST, FINAL, PREVIOUS, BIDS, ASKS, TEXT_END = range(8)  # the numbers of a line
+
+class Kind(enum.IntEnum):
+    """The kinds of lines."""
+
+    LEFT = 0  # not understood here
+    TICKER = 1
+    DEPTH = 2
+    TRADE = 3
+    AGGREGATE = 4
+    OTHER = 5  # of another symbol
+
+
+class Number(enum.IntEnum):
+    """The numbers of a line."""
+
+    RECEIVE_NS = 0
+    TIME_NS = 1
+    FIRST = 2
+    FINAL = 3
+    PREVIOUS = 4
+    BIDS = 5
+    ASKS = 6
+    TEXT_END = 7
+
+
+class _Value(enum.IntEnum):
+    """The kinds of the value of a key."""
+
+    NO_VALUE = 0
+    TEXT = 1
+    INTEGER = 2
+    TRUTH = 3
+    PAIRS = 4
+
+
+# As plain integers: Numba would compile functions again for arguments that are members of an enum.
+LEFT, TICKER, DEPTH, TRADE, AGGREGATE, OTHER = (int(kind) for kind in Kind)
+RECEIVE_NS, TIME_NS, FIRST, FINAL, PREVIOUS, BIDS, ASKS, TEXT_END = (int(number) for number in Number)
+_NO_VALUE, _TEXT, _INTEGER, _TRUTH, _PAIRS = (int(value) for value in _Value)
 
 _LF, _SPACE, _QUOTE, _COMMA, _COLON, _BACKSLASH = 10, 32, 34, 44, 58, 92
 _OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST, _ZERO, _NINE, _LAST_ASCII = 123, 125, 91, 93, 48, 57, 126
@@ -29,7 +68,6 @@ _PAIR_END = np.frombuffer(b'"]', np.uint8)
 # Keys that matter, as one number; others of one or two letters may hold a text, an integer or a truth value.
 _e, _E, _s, _U, _u, _b, _a, _B, _A, _p, _q, _T, _m, _X = (ord(key) for key in "eEsUubaBApqTmX")
 _pu = ord("p") * 256 + ord("u")
-_NO_VALUE, _TEXT, _INTEGER, _TRUTH, _PAIRS = range(5)
 
 
 @in_place
@@ -342,10 +380,10 @@ def understand_lines(
     Args:
       data: uint8 [B]; a last line need not end in a line feed.
       symbol: uint8 [S], the symbol that is read.
-      spans: int64 [L+1, 4], which gets of each line that needs a closer look its kind, its number from 0, where it
+      spans: int64 [L+1, 4], which gets of each line that needs a closer look its `Kind`, its number from 0, where it
         begins and where it ends; the last row gets the numbers of lines, and of best quotes of the symbol and
         of others.
-      numbers: int64 [L, 8], which gets the numbers of those lines; see the constants of this module. The levels of a
+      numbers: int64 [L, 8], which gets the numbers of those lines; see `Number`. The levels of a
         line are in `out` between the TEXT_END of the line before and its own.
       out: uint8 [B], which gets the levels as lines "price,quantity".
       kinds: uint8 [128], to work in.
