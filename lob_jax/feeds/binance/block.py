@@ -6,7 +6,7 @@ import numpy as np
 
 from lob_jax.errors import InputError
 from lob_jax.feeds.binance import lines
-from lob_jax.feeds.binance.messages import NO_LEVELS, TRADES, Content, Message, parse_line
+from lob_jax.feeds.binance.messages import ANOTHER_SYMBOL, BOOK_TICKER, NO_LEVELS, TRADES, Content, Message, parse_line
 from lob_jax.feeds.binance.numbers import Texts
 
 _CONTENTS = {
@@ -64,7 +64,8 @@ def read_block(data: bytes, symbol: str, *, where: object, first: int = 1) -> Bl
     spans, numbers = np.zeros((count + 1, 4), np.int64), np.zeros((count, 8), np.int64)
     bytes_, name = np.frombuffer(data, np.uint8), np.frombuffer(symbol.encode(), np.uint8)
     out = np.empty(len(data) + 1, np.uint8)
-    kept = lines.understand_lines(bytes_, name, spans, numbers, out, np.zeros(128, np.uint8))
+    room = np.zeros(lines.KEYS, np.uint8), np.zeros((lines.KEYS, 3), np.int64)
+    kept = lines.understand_lines(bytes_, name, spans, numbers, out, *room)
     total, tickers, others, _ = spans[-1].tolist()
     spans, numbers = spans[:kept], numbers[:kept]
     spans[:, 1] += first
@@ -75,12 +76,12 @@ def read_block(data: bytes, symbol: str, *, where: object, first: int = 1) -> Bl
     }
     for number, message in left.items():
         numbers[number, [lines.RECEIVE_NS, lines.TIME_NS]] = message.receive_ns, message.time_ns
-    counted = {"book ticker": tickers, "another symbol": others}
+    counted = {BOOK_TICKER: tickers, ANOTHER_SYMBOL: others}
     return Block(
         data=data,
         symbol=symbol,
         lines=total,
-        aside={reason: lines_ for reason, lines_ in counted.items() if lines_},
+        aside={reason: many for reason, many in counted.items() if many},
         kinds=spans[:, 0],
         spans=spans[:, 1:],
         numbers=numbers,

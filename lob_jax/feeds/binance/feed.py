@@ -15,7 +15,7 @@ from lob_jax.events.instrument import Instrument
 from lob_jax.feeds.binance import lines
 from lob_jax.feeds.binance.block import Block, read_block
 from lob_jax.feeds.binance.files import Capture, captures_at, whole_lines
-from lob_jax.feeds.binance.messages import TRADES, Content, Message, refusal
+from lob_jax.feeds.binance.messages import ANOTHER_SYMBOL, TRADES, Content, Message, refusal
 from lob_jax.feeds.binance.numbers import Numbers, count_places, parse_numbers
 from lob_jax.feeds.binance.sync import BookSync, Drop, Outcome, Update
 from lob_jax.feeds.feed import STRICT, DaySource, Reading
@@ -153,7 +153,7 @@ class _Reader:
         is_trade = fine & (block.kinds == lines.TRADE)
         is_aggregate = fine & (block.kinds == lines.AGGREGATE)
         is_other = fine & (block.kinds == lines.OTHER)
-        self._drop("another symbol", is_other)
+        self._drop(ANOTHER_SYMBOL, is_other)
         if self._capture.symbols[self._symbol]:
             self._drop(_AGGREGATE, is_aggregate)
         else:
@@ -205,7 +205,7 @@ class _Reader:
         if content is Content.SNAPSHOT and not message.symbol and len(self._capture.symbols) > 1:
             self._refuse(message, "a snapshot without a symbol", expected="'s' or a stream with the symbol")
         elif message.symbol not in (self._symbol, ""):
-            self._dropped["another symbol"] += 1
+            self._dropped[ANOTHER_SYMBOL] += 1
         elif content is Content.ASIDE:
             self._dropped[message.reason] += 1
         elif content is Content.AGGREGATE and self._capture.symbols[self._symbol]:

@@ -9,6 +9,7 @@ import enum
 
 import numpy as np
 
+from lob_jax.feeds.binance.messages import EXECUTION, LAST_NS
 from lob_jax.jit import in_place
 
 
@@ -54,20 +55,21 @@ _NO_VALUE, _TEXT, _INTEGER, _TRUTH, _PAIRS = (int(value) for value in _Value)
 _LF, _SPACE, _QUOTE, _COMMA, _COLON, _BACKSLASH = 10, 32, 34, 44, 58, 92
 _OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST, _ZERO, _NINE, _LAST_ASCII = 123, 125, 91, 93, 48, 57, 126
 _MOST_DIGITS = 18  # as many as fit into an int64
-_LAST_NS = 2**62
 _DEPTH_EVENT, _TRADE_EVENT, _AGGREGATE_EVENT, _TICKER_EVENT, _EXECUTION, _WRAPPER, _INSIDE, _TRUE, _FALSE, _PARTIAL = (
     np.frombuffer(text, np.uint8)
     for text in (
-        *(b"depthUpdate", b"trade", b"aggTrade", b"bookTicker", b"MARKET"),
+        *(b"depthUpdate", b"trade", b"aggTrade", b"bookTicker", EXECUTION.encode()),
         *(b'{"stream":"', b'","data":', b"true", b"false", b"@depth"),
     )
 )
 _PAIR_START, _PAIR_MIDDLE = np.frombuffer(b'["', np.uint8), np.frombuffer(b'","', np.uint8)
 _PAIR_END = np.frombuffer(b'"]', np.uint8)
 
-# Keys that matter, as one number; others of one or two letters may hold a text, an integer or a truth value.
+# Places of the values of keys: those of one letter at its code, in front of them one of two letters, and all others.
 _e, _E, _s, _U, _u, _b, _a, _B, _A, _p, _q, _T, _m, _X = (ord(key) for key in "eEsUubaBApqTmX")
-_pu = ord("p") * 256 + ord("u")
+_PU, _LONGER = 0, 1
+KEYS = 128
+_AMOUNT, _BEGIN, _STOP = 0, 1, 2
 
 
 @in_place
@@ -116,7 +118,7 @@ def _to_ns(number: int) -> int:
         number *= 1000
     else:
         return -1
-    return number if number < _LAST_NS else -1
+    return number if number < LAST_NS else -1
 
 
 @in_place
@@ -128,7 +130,7 @@ def _receive(data: np.ndarray, at: int, end: int) -> tuple[int, int]:
         at += 1
     if at - begin < 19:
         number = _to_ns(number)
-    elif number < 10**18 or number >= _LAST_NS:  # numbers above int64 have become negative
+    elif number < 10**18 or number >= LAST_NS:  # numbers above int64 have become negative
         number = -1
     return (number, at) if number >= 0 else (-1, -1)
 
@@ -196,12 +198,118 @@ def _wrapped(data: np.ndarray, at: int, end: int) -> int:
 
 
 @in_place
+def _key(data: np.ndarray, at: int, end: int) -> tuple[int, int]:
+    """Return the place of a key in the arrays of values, and where its value begins, which is -1 if it is not short."""
+    if at + 3 >= end or data[at] != _QUOTE:
+        return 0, -1
+    stop = _text_end(data, at + 1, end)
+    if stop - at not in (2, 3) or stop + 2 >= end or data[stop + 1] != _COLON:
+        return 0, -1
+    if stop - at == 2:
+        return int(data[at + 1]), stop + 2
+    return _PU if data[at + 1] == _p and data[at + 2] == _u else _LONGER, stop + 2
+
+
+@in_place
+def _object(
+    data: np.ndarray, at: int, end: int, kinds: np.ndarray, values: np.ndarray, out: np.ndarray, filled: int
+) -> tuple[int, int]:
+    """Read the keys and values of an object, from behind its brace on.
+
+    Returns:
+      The position of the brace that ends it, -1 if it is not understood; and how much of `out` is filled.
+    """
+    while True:
+        key, at = _key(data, at, end)
+        if at < 0 or (key != _LONGER and kinds[key] != _NO_VALUE):
+            return -1, filled
+        begin, number = at, 0
+        if data[at] == _QUOTE:
+            kind, begin, stop = _TEXT, at + 1, _text_end(data, at + 1, end)
+            at = stop + 1 if stop >= 0 else -1
+        elif _ZERO <= data[at] <= _NINE:
+            number, at = _integer(data, at, end)
+            kind, stop = _INTEGER, at
+        elif _is(data, at, end, _TRUE):
+            kind, number, stop = _TRUTH, 1, at
+            at += len(_TRUE)
+        elif _is(data, at, end, _FALSE):
+            kind, stop = _TRUTH, at
+            at += len(_FALSE)
+        elif data[at] == _OPEN_LIST and (key == _b or (key == _a and kinds[_b] == _PAIRS)):
+            at, filled, number = _pairs(data, at, end, out, filled)
+            kind, stop = _PAIRS, at
+        else:
+            return -1, filled
+        if at < 0 or at >= end:
+            return -1, filled
+        kinds[key] = kind
+        values[key, _AMOUNT], values[key, _BEGIN], values[key, _STOP] = number, begin, stop
+        if data[at] != _COMMA:
+            return (at if data[at] == _CLOSE else -1), filled
+        at += 1
+
+
+@in_place
+def _says(data: np.ndarray, values: np.ndarray, key: int, text: np.ndarray) -> bool:
+    """Return whether the value of a key is exactly a text; it must be there."""
+    begin, stop = values[key, _BEGIN], values[key, _STOP]
+    return stop - begin == len(text) and _is(data, begin, stop, text)
+
+
+@in_place
+def _event(data: np.ndarray, kinds: np.ndarray, values: np.ndarray) -> int:
+    """Return the kind of a message by its event, or by its keys if it names none."""
+    if kinds[_e] == _NO_VALUE:
+        quotes = kinds[_b] == _TEXT and kinds[_a] == _TEXT and kinds[_B] == _TEXT and kinds[_A] == _TEXT
+        return TICKER if quotes and kinds[_u] != _NO_VALUE else LEFT
+    if kinds[_e] != _TEXT:
+        return LEFT
+    if _says(data, values, _e, _DEPTH_EVENT):
+        return DEPTH
+    if _says(data, values, _e, _TRADE_EVENT):
+        return TRADE
+    if _says(data, values, _e, _AGGREGATE_EVENT):
+        return AGGREGATE
+    return TICKER if _says(data, values, _e, _TICKER_EVENT) else LEFT
+
+
+@in_place
+def _is_depth(kinds: np.ndarray, values: np.ndarray) -> bool:
+    """Return whether a message has what a depth update must have."""
+    has_ids = kinds[_U] == _INTEGER and kinds[_u] == _INTEGER and values[_U, _AMOUNT] <= values[_u, _AMOUNT]
+    return has_ids and kinds[_b] == _PAIRS and kinds[_a] == _PAIRS and kinds[_PU] in (_NO_VALUE, _INTEGER)
+
+
+@in_place
+def _is_execution(data: np.ndarray, kinds: np.ndarray, values: np.ndarray) -> bool:
+    """Return whether a message has what a trade must have, and is one that takes something from the book."""
+    if kinds[_X] != _NO_VALUE and not (kinds[_X] == _TEXT and _says(data, values, _X, _EXECUTION)):
+        return False
+    return kinds[_T] == _INTEGER and kinds[_m] == _TRUTH and kinds[_p] == _TEXT and kinds[_q] == _TEXT
+
+
+@in_place
+def _trade_level(data: np.ndarray, values: np.ndarray, out: np.ndarray, filled: int) -> int:
+    """Copy price and quantity to a line, and return how much of `out` is filled; -1 if one cannot be a number."""
+    for key, separator in ((_p, _COMMA), (_q, _LF)):
+        begin, stop = values[key, _BEGIN], values[key, _STOP]
+        at, filled = _number(data, begin, stop, out, filled)
+        if at != stop or begin == stop:
+            return -1
+        out[filled] = separator
+        filled += 1
+    return filled
+
+
+@in_place
 def _understood(
     data: np.ndarray,
     at: int,
     end: int,
     symbol: np.ndarray,
     kinds: np.ndarray,
+    values: np.ndarray,
     numbers: np.ndarray,
     row: int,
     out: np.ndarray,
@@ -214,7 +322,9 @@ def _understood(
       at: where the line begins.
       end: where it ends, in front of its line feed.
       symbol: uint8 [S].
-      kinds: uint8 [128], for the kinds of value of keys of one letter.
+      kinds: uint8 [KEYS], for the kinds of the values of keys.
+      values: int64 [KEYS, 3], for the values of keys: the number, or how many pairs, and where the text begins and
+        ends.
       numbers: int64 [L, 8], whose row gets the numbers of the line.
       row: which row.
       out: uint8, which gets its levels as lines "price,quantity".
@@ -230,134 +340,35 @@ def _understood(
         at = _wrapped(data, at, end)
         if at < 0 or at >= end or data[at] != _OPEN:
             return LEFT, start, False
-    at += 1
-    kind = LEFT
-    for letter in range(len(kinds)):
-        kinds[letter] = _NO_VALUE
-    is_mine = is_execution = is_maker = True
-    sent = traded = first = final = previous = -1
-    bids = asks = 0
-    price_begin = price_end = size_begin = size_end = 0
-    has_previous = False
-    while True:
-        if at + 3 >= end or data[at] != _QUOTE:
-            return LEFT, start, False
-        key = int(data[at + 1])
-        if key in (_QUOTE, _BACKSLASH) or key < _SPACE or key > _LAST_ASCII:
-            return LEFT, start, False
-        at += 2
-        if data[at] != _QUOTE:
-            key = key * 256 + int(data[at])
-            if key >= 256 * 128 or data[at] < _SPACE or data[at] > _LAST_ASCII or data[at] == _BACKSLASH:
-                return LEFT, start, False
-            at += 1
-        if at + 2 >= end or data[at] != _QUOTE or data[at + 1] != _COLON:
-            return LEFT, start, False
-        at += 2
-        value, number, truth = _NO_VALUE, 0, False
-        begin = at
-        if data[at] == _QUOTE:
-            begin = at + 1
-            at = _text_end(data, begin, end)
-            if at < 0:
-                return LEFT, start, False
-            value, closing = _TEXT, at
-            at += 1
-        elif _ZERO <= data[at] <= _NINE:
-            number, at = _integer(data, at, end)
-            value, closing = _INTEGER, at
-        elif _is(data, at, end, _TRUE) or _is(data, at, end, _FALSE):
-            truth = data[at] == _TRUE[0]
-            at += len(_TRUE) if truth else len(_FALSE)
-            value, closing = _TRUTH, at
-        elif data[at] == _OPEN_LIST and (key == _b or (key == _a and kinds[_b] == _PAIRS)):
-            at, filled, count = _pairs(data, at, end, out, filled)
-            value, closing = _PAIRS, at
-            if key == _b:
-                bids = count
-            else:
-                asks = count
-        else:
-            return LEFT, start, False
-        if at < 0 or at >= end:
-            return LEFT, start, False
-        if key < 128:
-            if kinds[key] != _NO_VALUE:
-                return LEFT, start, False
-            kinds[key] = value
-        if key == _e:
-            if _is(data, begin, closing, _DEPTH_EVENT) and closing - begin == len(_DEPTH_EVENT):
-                kind = DEPTH
-            elif _is(data, begin, closing, _TRADE_EVENT) and closing - begin == len(_TRADE_EVENT):
-                kind = TRADE
-            elif _is(data, begin, closing, _AGGREGATE_EVENT) and closing - begin == len(_AGGREGATE_EVENT):
-                kind = AGGREGATE
-            elif _is(data, begin, closing, _TICKER_EVENT) and closing - begin == len(_TICKER_EVENT):
-                kind = TICKER
-            else:
-                return LEFT, start, False
-        elif key == _s:
-            is_mine = closing - begin == len(symbol) and _is(data, begin, closing, symbol)
-            if closing == begin:
-                return LEFT, start, False
-        elif key == _E:
-            sent = number
-        elif key == _T:
-            traded = number
-        elif key == _U:
-            first = number
-        elif key == _u:
-            final = number
-        elif key == _pu:
-            if value != _INTEGER or has_previous:
-                return LEFT, start, False
-            previous, has_previous = number, True
-        elif key == _p:
-            price_begin, price_end = begin, closing
-        elif key == _q:
-            size_begin, size_end = begin, closing
-        elif key == _m:
-            is_maker = truth
-        elif key == _X:
-            is_execution = closing - begin == len(_EXECUTION) and _is(data, begin, closing, _EXECUTION)
-        if data[at] == _COMMA:
-            at += 1
-            continue
-        break
-    closed = at + 2 if wrapped else at + 1
-    if closed != end or data[at] != _CLOSE or data[end - 1] != _CLOSE:
+    for key in range(len(kinds)):
+        kinds[key] = _NO_VALUE
+    at, filled = _object(data, at + 1, end, kinds, values, out, filled)
+    if at < 0 or at + 1 + wrapped != end or data[end - 1] != _CLOSE:
         return LEFT, start, False
-    numbers[row, RECEIVE_NS], numbers[row, TIME_NS] = receive_ns, 0
-    numbers[row, FIRST], numbers[row, FINAL], numbers[row, PREVIOUS] = -1, -1, -1
-    if kinds[_e] == _NO_VALUE:
-        quotes = kinds[_b] == _TEXT and kinds[_a] == _TEXT and kinds[_B] == _TEXT and kinds[_A] == _TEXT
-        if quotes and kinds[_u] != _NO_VALUE:
-            kind = TICKER
-    if kind == LEFT or kinds[_s] != _TEXT:
+    kind = _event(data, kinds, values)
+    if kind == LEFT or kinds[_s] != _TEXT or values[_s, _BEGIN] == values[_s, _STOP]:
+        return LEFT, start, False
+    is_mine = _says(data, values, _s, symbol)
+    if kind != DEPTH and filled != start:
         return LEFT, start, False
     if kind == TICKER:
-        return (kind, start, is_mine) if filled == start else (LEFT, start, False)
-    time_ns = _to_ns(traded if kinds[_T] != _NO_VALUE else sent)
-    if time_ns < 0 or (kinds[_T] != _INTEGER if kinds[_T] != _NO_VALUE else kinds[_E] != _INTEGER):
+        return kind, start, is_mine
+    time = _T if kinds[_T] != _NO_VALUE else _E
+    time_ns = _to_ns(values[time, _AMOUNT]) if kinds[time] == _INTEGER else -1
+    if time_ns < 0 or not (_is_depth(kinds, values) if kind == DEPTH else _is_execution(data, kinds, values)):
         return LEFT, start, False
-    numbers[row, TIME_NS] = time_ns
+    numbers[row, RECEIVE_NS], numbers[row, TIME_NS] = receive_ns, time_ns
     if kind == DEPTH:
-        has_ids = kinds[_U] == _INTEGER and kinds[_u] == _INTEGER and first <= final
-        if not has_ids or kinds[_b] != _PAIRS or kinds[_a] != _PAIRS:
-            return LEFT, start, False
-        numbers[row, FIRST], numbers[row, FINAL], numbers[row, PREVIOUS] = first, final, previous
+        numbers[row, FIRST], numbers[row, FINAL] = values[_U, _AMOUNT], values[_u, _AMOUNT]
+        numbers[row, PREVIOUS] = values[_PU, _AMOUNT] if kinds[_PU] == _INTEGER else -1
+        bids, asks = values[_b, _AMOUNT], values[_a, _AMOUNT]
     else:
-        has_all = kinds[_T] == _INTEGER and kinds[_m] == _TRUTH and kinds[_p] == _TEXT and kinds[_q] == _TEXT
-        if not has_all or not is_execution or filled != start or (kinds[_X] != _NO_VALUE and kinds[_X] != _TEXT):
+        filled = _trade_level(data, values, out, filled)
+        if filled < 0:
             return LEFT, start, False
-        at, filled = _number(data, price_begin, price_end, out, filled)
-        out[filled] = _COMMA
-        closing, filled = _number(data, size_begin, size_end, out, filled + 1)
-        out[filled] = _LF
-        filled += 1
-        if at != price_end or closing != size_end or price_begin == price_end or size_begin == size_end:
-            return LEFT, start, False
-        bids, asks = (1, 0) if is_maker else (0, 1)
+        numbers[row, FIRST], numbers[row, FINAL], numbers[row, PREVIOUS] = -1, -1, -1
+        bids = values[_m, _AMOUNT]
+        asks = 1 - bids
     if not is_mine:
         filled, bids, asks = start, 0, 0
     numbers[row, BIDS], numbers[row, ASKS], numbers[row, TEXT_END] = bids, asks, filled
@@ -372,6 +383,7 @@ def understand_lines(
     numbers: np.ndarray,
     out: np.ndarray,
     kinds: np.ndarray,
+    values: np.ndarray,
 ) -> int:
     """Understand what can be understood of complete lines; return how many lines need a closer look.
 
@@ -386,14 +398,15 @@ def understand_lines(
       numbers: int64 [L, 8], which gets the numbers of those lines; see `Number`. The levels of a
         line are in `out` between the TEXT_END of the line before and its own.
       out: uint8 [B], which gets the levels as lines "price,quantity".
-      kinds: uint8 [128], to work in.
+      kinds: uint8 [KEYS], to work in.
+      values: int64 [KEYS, 3], to work in.
     """
     at = line = found = filled = tickers = others = 0
     while at < len(data):
         end = at
         while end < len(data) and data[end] != _LF:
             end += 1
-        kind, filled, is_mine = _understood(data, at, end, symbol, kinds, numbers, found, out, filled)
+        kind, filled, is_mine = _understood(data, at, end, symbol, kinds, values, numbers, found, out, filled)
         if kind == TICKER:
             tickers += is_mine
             others += not is_mine

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from lob_jax.errors import InputError
 
-_LAST_NS = 2**62
+LAST_NS = 2**62
 _LAST_ID = 2**62
 _NS_BY_DIGITS = {13: 10**6, 16: 10**3, 19: 1}
 _SHOWN = 120
@@ -35,6 +35,7 @@ NO_EXECUTIONS = {  # other values of `X`, and what they mean
     "INSURANCE_FUND": "a trade of the insurance fund, which takes nothing from the book",
     "ADL": "a deleveraging, which takes nothing from the book",
 }
+BOOK_TICKER, ANOTHER_SYMBOL = "book ticker", "another symbol"  # reasons why a message does not concern the book
 _PARTIAL = re.compile(r"@depth(5|10|20)(@|$)")
 
 
@@ -119,7 +120,7 @@ def refusal(what: str, *, where: object, expected: object, was: object) -> Input
 def to_ns(number: int) -> int:
     """Convert a UNIX time in ms (13 digits), us (16) or ns (19) to ns; return -1 for another number of digits."""
     unit = _NS_BY_DIGITS.get(len(str(number)), 0) if 0 < number < 10**19 else 0
-    return number * unit if unit and number * unit < _LAST_NS else -1
+    return number * unit if unit and number * unit < LAST_NS else -1
 
 
 def _receive_ns(time: bytes) -> int:
@@ -170,7 +171,7 @@ def _message(body: Any, stream: str, **known: Any) -> Message:
     if event in ("trade", "aggTrade"):
         return _trade(body, Content.TRADE if event == "trade" else Content.AGGREGATE, known)
     if event == "bookTicker" or (event is None and {"u", "s", "b", "B", "a", "A"} <= body.keys()):
-        return _aside("book ticker", symbol=_text(body, "s"), **known)
+        return _aside(BOOK_TICKER, symbol=_text(body, "s"), **known)
     if event is None and "lastUpdateId" in body:
         return _snapshot(body, stream, known)
     if type(event) is str and event:
