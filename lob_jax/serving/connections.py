@@ -8,12 +8,63 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from lob_jax.serving.config import Limits
 
-ABORT = "lob_jax.abort"  # key of a scope: a function that closes the connection without writing what is left
+LOOKS = 4  # at what a reader has left, in the time after which one that takes nothing is given up
 SEND_BYTES = 1 << 18  # that the system keeps for a slow reader; by itself it keeps megabytes
 HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
-class Guarded(HttpToolsProtocol):
+class Watched(asyncio.Protocol):
+    """A connection that is closed at once if its client takes nothing of what is written.
+
+    It looks several times before it judges: the first look after a time in which the server itself was held up finds
+    everything where it was, however fast the client reads.
+
+    Attributes:
+      limits: how long a client may take nothing.
+    """
+
+    limits: ClassVar[Limits]
+    loop: asyncio.AbstractEventLoop
+    transport: Any
+    _reader_timer: asyncio.TimerHandle | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting for the reader."""
+        self._stop_watching()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Begin to wait for the reader."""
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        """Stop waiting for the reader; what is being closed is still to be taken."""
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self._stop_watching()
+
+    def _watch_reader(self, looks: int = LOOKS) -> None:
+        self._stop_watching()
+        left = self.transport.get_write_buffer_size()
+        self._reader_timer = self.loop.call_later(self.limits.stall_s / LOOKS, self._look_at_reader, left, looks - 1)
+
+    def _look_at_reader(self, before: int, looks: int) -> None:
+        """Close at once if the client has taken nothing at the last of several looks; a slow one may go on."""
+        if self.transport.get_write_buffer_size() < before:
+            self._watch_reader()
+        elif looks:
+            self._watch_reader(looks)
+        else:
+            self.transport.abort()
+
+    def _stop_watching(self) -> None:
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+            self._reader_timer = None
+
+
+class Guarded(Watched, HttpToolsProtocol):
     """A connection that is closed if a request does not arrive in time, if its head is too large, or nobody reads.
 
     There are three clocks: of a head, of the rest of a request, and of what is written and not taken. The rest of a
@@ -23,12 +74,10 @@ class Guarded(HttpToolsProtocol):
       limits: what is in time and too large, and how many connections there may be.
     """
 
-    limits: ClassVar[Limits]
     _head_bytes = 0
     _in_head = True
     _after_chunk = False  # whether trailers may follow, which nobody reads: they are counted as a head is
     _timer: asyncio.TimerHandle | None = None
-    _reader_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for a head."""
@@ -41,7 +90,6 @@ class Guarded(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._stop()
-        self._stop_watching()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -60,8 +108,6 @@ class Guarded(HttpToolsProtocol):
         """Begin with a head."""
         super().on_message_begin()
         self._in_head = True
-        scope: Any = self.scope  # servers may add keys of their own
-        scope[ABORT] = self.transport.abort
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; trailers, which come after the body, are none."""
@@ -95,17 +141,6 @@ class Guarded(HttpToolsProtocol):
         self._stop()
         super().handle_websocket_upgrade()
 
-    def pause_writing(self) -> None:
-        """Begin to wait for a reader."""
-        super().pause_writing()
-        self._watch_reader()
-
-    def resume_writing(self) -> None:
-        """Stop waiting for the reader; what is being closed is still to be taken."""
-        super().resume_writing()
-        if not self.transport.is_closing():
-            self._stop_watching()
-
     def timeout_keep_alive_handler(self) -> None:
         """Close a connection without a request."""
         self._close()
@@ -132,32 +167,9 @@ class Guarded(HttpToolsProtocol):
             self.transport.close()
             self._watch_reader()
 
-    def _watch_reader(self) -> None:
-        self._stop_watching()
-        left = self.transport.get_write_buffer_size()
-        self._reader_timer = self.loop.call_later(self.limits.stall_s, self._look_at_reader, left)
 
-    def _look_at_reader(self, before: int) -> None:
-        """Close at once if the client has taken nothing since the last look; a slow one may go on."""
-        if self.transport.get_write_buffer_size() >= before:
-            self.transport.abort()
-        else:
-            self._watch_reader()
-
-    def _stop_watching(self) -> None:
-        if self._reader_timer is not None:
-            self._reader_timer.cancel()
-            self._reader_timer = None
-
-
-class GuardedSocket(WebSocketsSansIOProtocol):
+class GuardedSocket(Watched, WebSocketsSansIOProtocol):
     """A WebSocket that can be closed at once, and is if its client answers no ping or takes no answers."""
-
-    def handle_connect(self, event: Any) -> None:
-        """Begin with a handshake."""
-        super().handle_connect(event)
-        scope: Any = self.scope
-        scope[ABORT] = self.transport.abort
 
     def handle_ping(self) -> None:
         """Answer a ping, without keeping more and more answers for a client that takes none."""

@@ -9,10 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from lob_jax.serving.config import Limits
-from lob_jax.serving.connections import ABORT
 from lob_jax.serving.http.problems import Problem
 from lob_jax.serving.requests import Failed, Finished, Item, Job, PathEvent
 
@@ -105,10 +104,6 @@ async def watched(answer: Answer, receive: Receive) -> Any:
         answer.cancel()
 
 
-def nothing() -> None:
-    """Do nothing: what servers do that cannot close a connection at once."""
-
-
 async def _until_gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
@@ -173,19 +168,9 @@ class EventStream(Response):
                     return
                 ended = bool(items) and not isinstance(items[-1], PathEvent)
                 text = "".join([self._frame(item) for item in items]) if came else ": waiting\n\n"
-                if text and not await self._written(send, text, last=ended):
-                    scope.get(ABORT, nothing)()
-                    return
-
-    async def _written(self, send: Send, text: str, *, last: bool) -> bool:
-        """Write frames; return False if the client takes nothing any more."""
-        message: Message = {"type": "http.response.body", "body": text.encode("ascii"), "more_body": not last}
-        try:
-            async with asyncio.timeout(self._limits.stall_s):
-                await send(message)
-        except TimeoutError:
-            return False
-        return True
+                if text:  # this waits for the reader; its connection is closed if it takes nothing
+                    body = {"type": "http.response.body", "body": text.encode("ascii"), "more_body": not ended}
+                    await send(body)
 
     def _frame(self, item: Item) -> str:
         if isinstance(item, PathEvent):

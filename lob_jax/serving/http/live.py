@@ -11,9 +11,8 @@ from typing import Any
 from fastapi import WebSocket, WebSocketDisconnect
 
 from lob_jax.serving import requests
-from lob_jax.serving.connections import ABORT
 from lob_jax.serving.http import schemas, translate
-from lob_jax.serving.http.answers import last_of, nothing
+from lob_jax.serving.http.answers import last_of
 from lob_jax.serving.http.bodies import Gone, parse_json
 from lob_jax.serving.http.problems import Problem, problem_of
 from lob_jax.serving.http.routes import MANY, told
@@ -201,12 +200,8 @@ class Conversation:
         await self._write(json.dumps({"id": message.id if message else body.pop("id", None), "problem": body}))
 
     async def _write(self, text: str) -> None:
-        """Send a message; raise Gone if the client has left, or takes nothing for too long."""
+        """Send a message; raise Gone if the client has left, as it has for one that takes nothing for too long."""
         try:
-            async with asyncio.timeout(self._service.limits.stall_s):
-                await self._socket.send_text(text)
-        except TimeoutError as error:
-            self._socket.scope.get(ABORT, nothing)()  # closing in order would wait for the client
-            raise Gone from error
+            await self._socket.send_text(text)
         except (RuntimeError, WebSocketDisconnect) as error:  # it is closed
             raise Gone from error

@@ -100,7 +100,7 @@ def _settings(app: ASGIApp, limits: Limits) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=type("Guarded", (Guarded,), {"limits": limits}),
-        ws=GuardedSocket,
+        ws=type("GuardedSocket", (GuardedSocket,), {"limits": limits}),
         ws_max_size=limits.body_bytes,
         ws_per_message_deflate=False,  # a few bytes may inflate to gigabytes
         lifespan="off",

@@ -65,20 +65,17 @@ def test_an_error_that_was_told_is_not_kept():
 
 def test_a_slow_reader_holds_up_neither_the_engine_nor_others_and_is_given_up(start):
     running = start(StubServer(batch=8), stall_s=1.0, events=5_000, path_events=100_000)
-    slow = connected(running, receive_bytes=4096)
-    slow.sendall(post(running, "/v1/generate", {**LONG, "events": 5000}))
-    assert holds(lambda: running.stub.jobs)
-    assert running.stub.jobs[0].done.wait(20)  # the engine has delivered everything
-    whole = running.client.post("/v1/generate", json=LONG).text
-    assert whole.count("event: event\n") == 20_000 and whole.count("event: done\n") == 1
-    assert holds(lambda: not running.service.answers)
-    read = 0
-    try:
-        while part := slow.recv(65_536):
-            read += len(part)
-    except ConnectionResetError:
-        pass
-    slow.close()
+    with connected(running, receive_bytes=4096) as slow:
+        slow.sendall(post(running, "/v1/generate", {**LONG, "events": 5000}))
+        assert holds(lambda: running.stub.jobs)
+        assert running.stub.jobs[0].done.wait(20)  # the engine has delivered everything
+        whole = running.client.post("/v1/generate", json=LONG).text
+        assert whole.count("event: event\n") == 20_000 and whole.count("event: done\n") == 1
+        assert holds(lambda: not running.service.answers)
+        read = 0
+        with contextlib.suppress(ConnectionResetError):
+            while part := slow.recv(65_536):
+                read += len(part)
     assert read < len(whole)  # of five times as much
 
 

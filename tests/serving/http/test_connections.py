@@ -108,6 +108,20 @@ def test_a_client_that_reads_slowly_gets_its_answer(start):
     assert len(body) == int(size.lower().partition(b"content-length: ")[2].split()[0])
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_pause_of_the_server_is_not_one_of_its_reader(start, stream):
+    """The reader has taken everything that was sent when the server goes on, and is not to be given up then."""
+    running = start(stall_s=1.0, keep_alive_s=1.0)
+    body = {"history": HISTORY, "paths": 20, "events": 1_000, "stream": stream}
+    with connected(running, receive_bytes=1 << 16) as raw:
+        raw.sendall(post(running, "/v1/generate", body))
+        assert wait_until(lambda: running.stub.jobs and running.stub.jobs[0].done.is_set())
+        time.sleep(0.3)  # what the system keeps for the reader is full, and its clock runs
+        running.listening._loop.call_soon_threadsafe(time.sleep, 1.5)
+        text = ended(raw)
+    assert text.endswith(b"\r\n0\r\n\r\n" if stream else b"}")
+
+
 def test_pings_whose_answers_nobody_takes_end_a_socket(start):
     running = start()
     path = f"/v1/sessions/{running.opened()}/live"
