@@ -60,9 +60,9 @@ def read_block(data: bytes, symbol: str, *, where: object, first: int = 1) -> Bl
       where: for errors.
       first: number of the first line.
     """
-    count = data.count(b"\n") + 1
-    spans, numbers = np.zeros((count + 1, 4), np.int64), np.zeros((count, 8), np.int64)
     bytes_, name = np.frombuffer(data, np.uint8), np.frombuffer(symbol.encode(), np.uint8)
+    count = int(np.count_nonzero(bytes_ == ord("\n"))) + 1
+    spans, numbers = np.zeros((count + 1, 4), np.int64), np.zeros((count, 8), np.int64)
     out = np.empty(len(data) + 1, np.uint8)
     room = np.zeros(lines.KEYS, np.uint8), np.zeros((lines.KEYS, 3), np.int64)
     kept = lines.understand_lines(bytes_, name, spans, numbers, out, *room)
@@ -107,10 +107,12 @@ def _texts(kinds: np.ndarray, numbers: np.ndarray, left: dict[int, Message], out
     for number, message in left.items():
         text, bids, asks = message.levels
         end = int(numbers[number, lines.TEXT_END])
-        pieces += out[done:end].tobytes(), text or b""
+        pieces += out[done:end], np.frombuffer(text or b"", np.uint8)
         done = end
         counts[number] = (0, 0) if text is None else (bids, asks)
         traded[number] = message.content in TRADES
     end = int(numbers[-1, lines.TEXT_END]) if len(numbers) else 0
     unfit = [number for number, message in left.items() if message.levels.text is None]
-    return Texts(b"".join([*pieces, out[done:end].tobytes()]), counts, traded, unfit)
+    text = np.concatenate([*pieces, out[done:end]])
+    text.setflags(write=False)  # as a file's bytes are, for which the parser is compiled
+    return Texts(text, counts, traded, unfit)

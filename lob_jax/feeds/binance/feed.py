@@ -29,6 +29,7 @@ from lob_jax.feeds.reading.source import DAMAGED, Source
 from lob_jax.feeds.reading.store import EventStore
 
 _AGGREGATE = "an aggregate of trades listed individually"
+_NOT_TAKEN = -1  # beside the values of `What`
 _SUPERSEDED = "rows superseded in their message"  # counts levels, whereas this report counts messages
 
 
@@ -145,7 +146,7 @@ class _Reader:
             self._take_block(block, parse_numbers(block.texts, self._steps))
 
     def _take_block(self, block: Block, numbers: Numbers) -> None:
-        """Process all messages of a block: trades at once, what concerns the book one by one."""
+        """Process all messages of a block: trades and the depth that continues the book at once, others one by one."""
         fine = np.ones(len(block.kinds), bool)
         fine[list(numbers.wrong)] = False
         times = np.where(fine, block.numbers[:, lines.TIME_NS], 0)
@@ -158,15 +159,27 @@ class _Reader:
             self._drop(_AGGREGATE, is_aggregate)
         else:
             is_trade |= is_aggregate
-        for number in np.flatnonzero(~(is_trade | is_aggregate | is_other)).tolist():
+        what = np.where(is_trade, int(What.TRADE), _NOT_TAKEN)
+        rest = np.flatnonzero(~(is_trade | is_aggregate | is_other))
+        depth = fine[rest] & (block.kinds[rest] == lines.DEPTH)
+        ids = block.numbers[rest, lines.FIRST : lines.PREVIOUS + 1]
+        done = 0
+        while done < len(rest):
+            if count := self._sync.advance(ids[done:], depth[done:]):
+                what[rest[done : done + count]] = What.LEVEL
+                self._applied += count
+                done += count
+                continue
+            number = int(rest[done])
             message, wrong = block.message(number), numbers.wrong.get(number, "")
             self._place, self._clock = number, int(clocks[number])
             if wrong or message.fault is not None:
                 self._refuse(message, wrong)
             else:
                 self._take(message, numbers.of(number))
+            done += 1
         self._clock = int(clocks[-1])
-        self._push(np.flatnonzero(is_trade), block, numbers)
+        self._push(what, block, numbers)
 
     def _drop(self, reason: str, chosen: np.ndarray) -> None:
         if count := int(np.count_nonzero(chosen)):
@@ -254,23 +267,31 @@ class _Reader:
         self._heads.append((self._place, what, time_ns, message.receive_ns))
         self._levels.append(levels)
 
-    def _push(self, trades: np.ndarray, block: Block, numbers: Numbers) -> None:
-        """Pass the rows of the current block on to the conversion, those of trades [N] in their places among them."""
-        count = len(trades)
-        if not count + len(self._heads):
+    def _push(self, what: np.ndarray, block: Block, numbers: Numbers) -> None:
+        """Pass the rows of the current block on to the conversion, those taken one by one in their places.
+
+        Args:
+          what: int64 [M], what the messages taken at once are, _NOT_TAKEN for all others.
+          block: the messages.
+          numbers: their levels.
+        """
+        taken = what != _NOT_TAKEN
+        places, size = np.flatnonzero(taken), np.diff(numbers.begin)
+        if not len(places) + len(self._heads):
             return
-        clocks = block.numbers[trades][:, [lines.TIME_NS, lines.RECEIVE_NS]]
-        traded = np.stack([trades, np.full(count, int(What.TRADE)), *clocks.T], axis=1)
-        heads = np.concatenate([np.array(self._heads, np.int64).reshape(-1, 4), traded])
-        sizes = [*(part.shape[1] for part in self._levels), *[1] * count]
-        order = np.argsort(heads[:, 0], kind="stable")
-        heads[order, 0] = np.arange(self._groups, self._groups + len(heads))  # from places to numbers of groups
-        group = np.repeat(heads[:, 0], sizes)
-        in_order = np.argsort(group, kind="stable")
-        levels = np.concatenate([*self._levels, numbers.levels[:, numbers.begin[trades]]], axis=1)
-        of_row = np.repeat(np.arange(len(heads)), sizes)[in_order]
-        what, time_ns, receive_ns = (np.ascontiguousarray(column)[of_row] for column in heads[:, 1:].T)
-        rows = LevelRows(what, group[in_order], time_ns, receive_ns, *levels[:, in_order])
+        clocks = block.numbers[places][:, [lines.TIME_NS, lines.RECEIVE_NS]]
+        heads = np.column_stack([places, what[places], clocks])
+        sizes, levels = size[places], numbers.levels[:, np.repeat(taken, size)]
+        if self._heads:
+            heads = np.concatenate([np.array(self._heads, np.int64), heads])
+            sizes = np.concatenate([[part.shape[1] for part in self._levels], sizes])
+            order = np.argsort(heads[:, 0], kind="stable")
+            of_row = np.argsort(np.repeat(np.argsort(order), sizes), kind="stable")
+            levels = np.concatenate([*self._levels, levels], axis=1)[:, of_row]
+            heads, sizes = heads[order], sizes[order]
+        group = np.arange(self._groups, self._groups + len(heads))
+        columns = [heads[:, 1], group, heads[:, 2], heads[:, 3]]
+        rows = LevelRows(*(np.repeat(column, sizes) for column in columns), *levels)
         self._not_positive += int(np.count_nonzero((rows.price <= 0) & (rows.what != What.GAP)))
         self._changes.push(rows)
         self._groups += len(heads)

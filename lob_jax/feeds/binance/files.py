@@ -6,15 +6,16 @@ import pathlib
 import re
 from collections.abc import Iterator
 
+import numpy as np
+
 from lob_jax.errors import InputError
 from lob_jax.feeds.binance.messages import to_ns
+from lob_jax.feeds.binance.search import SHORTEST_LINE, search_symbols
 from lob_jax.feeds.feed import Reading
 from lob_jax.feeds.reading.faults import Faults
 from lob_jax.feeds.reading.source import Source, refuse_unreadable
 
 _BEGINNING = re.compile(rb"(?m)^(\d{13,19}) [{\[]")
-_SYMBOL = re.compile(rb'"s"\s*:\s*"([^"\n]{1,40})"')
-_EVENT = re.compile(rb'"e"\s*:\s*"(?:(depthUpdate)|trade)"')
 _SNIFFED_BYTES = 1 << 16
 _LONGEST_LINE = 1 << 26
 _NS_PER_DAY = 86_400 * 10**9
@@ -47,14 +48,10 @@ def scan(path: pathlib.Path) -> Capture | None:
     deep: set[bytes] = set()
     traded: set[bytes] = set()
     for block in whole_lines(Source(path), Reading(), faults=None):
-        depth_by_line: dict[int, bool] = {}
-        for event in _EVENT.finditer(block):
-            begin = block.rfind(b"\n", 0, event.start()) + 1
-            depth_by_line[begin] = depth_by_line.get(begin, False) or event[1] is not None
-        for begin, is_depth in depth_by_line.items():
-            end = block.find(b"\n", begin)
-            if symbol := _SYMBOL.search(block, begin, end if end >= 0 else len(block)):
-                (deep if is_depth else traded).add(symbol[1])
+        spans = np.empty((len(block) // SHORTEST_LINE + 1, 3), np.int64)
+        found = search_symbols(np.frombuffer(block, np.uint8), spans)
+        for begin, end, is_depth in spans[:found].tolist():
+            (deep if is_depth else traded).add(block[begin:end])
     return Capture(day.isoformat(), {name.decode("utf-8", "replace"): name in traded for name in sorted(deep)})
 
 
@@ -105,7 +102,7 @@ def whole_lines(source: Source, reading: Reading, *, faults: Faults | None) -> I
         for block in source.blocks(reading):
             cut = block.rfind(b"\n") + 1
             if cut:
-                yield b"".join([*rest, block[:cut]])
+                yield b"".join([*rest, memoryview(block)[:cut]])
                 rest, held = [], 0
             rest.append(block[cut:])
             held += len(block) - cut

@@ -10,6 +10,7 @@ import enum
 import numpy as np
 
 from lob_jax.feeds.binance.messages import EXECUTION, LAST_NS
+from lob_jax.feeds.reading.words import position_of
 from lob_jax.jit import in_place
 
 
@@ -54,6 +55,9 @@ _NO_VALUE, _TEXT, _INTEGER, _TRUTH, _PAIRS = (int(value) for value in _Value)
 
 _LF, _SPACE, _QUOTE, _COMMA, _COLON, _BACKSLASH = 10, 32, 34, 44, 58, 92
 _OPEN, _CLOSE, _OPEN_LIST, _CLOSE_LIST, _ZERO, _NINE, _LAST_ASCII = 123, 125, 91, 93, 48, 57, 126
+_MAY_BE_NUMBER = np.array(
+    [_SPACE < byte <= _LAST_ASCII and byte not in (_QUOTE, _BACKSLASH, _COMMA) for byte in range(256)]
+)
 _MOST_DIGITS = 18  # as many as fit into an int64
 _DEPTH_EVENT, _TRADE_EVENT, _AGGREGATE_EVENT, _TICKER_EVENT, _EXECUTION, _WRAPPER, _INSIDE, _TRUE, _FALSE, _PARTIAL = (
     np.frombuffer(text, np.uint8)
@@ -73,7 +77,7 @@ _AMOUNT, _BEGIN, _STOP = 0, 1, 2
 
 
 @in_place
-def _is(data: np.ndarray, at: int, end: int, text: np.ndarray) -> bool:
+def is_at(data: np.ndarray, at: int, end: int, text: np.ndarray) -> bool:
     """Return whether a text is at a position of the line that ends at `end`."""
     size = len(text) if at + len(text) <= end else 0
     equal = 0
@@ -139,10 +143,9 @@ def _receive(data: np.ndarray, at: int, end: int) -> tuple[int, int]:
 def _number(data: np.ndarray, at: int, end: int, out: np.ndarray, filled: int) -> tuple[int, int]:
     """Copy a text that may be a number; return the position of what ends it, and how much of `out` is filled."""
     while at < end:
-        byte = data[at]
-        if byte in (_QUOTE, _BACKSLASH, _COMMA) or byte <= _SPACE or byte > _LAST_ASCII:
+        if not _MAY_BE_NUMBER[data[at]]:
             break
-        out[filled] = byte
+        out[filled] = data[at]
         filled += 1
         at += 1
     return at, filled
@@ -161,15 +164,15 @@ def _pairs(data: np.ndarray, at: int, end: int, out: np.ndarray, filled: int) ->
     if at < end and data[at] == _CLOSE_LIST:
         return at + 1, filled, 0
     while True:
-        if not _is(data, at, end, _PAIR_START):
+        if not is_at(data, at, end, _PAIR_START):
             return -1, filled, 0
         at += len(_PAIR_START)
         at, filled = _number(data, at, end, out, filled)
-        if not _is(data, at, end, _PAIR_MIDDLE):
+        if not is_at(data, at, end, _PAIR_MIDDLE):
             return -1, filled, 0
         out[filled] = _COMMA
         at, filled = _number(data, at + len(_PAIR_MIDDLE), end, out, filled + 1)
-        if not _is(data, at, end, _PAIR_END):
+        if not is_at(data, at, end, _PAIR_END):
             return -1, filled, 0
         out[filled] = _LF
         filled += 1
@@ -187,10 +190,10 @@ def _wrapped(data: np.ndarray, at: int, end: int) -> int:
     """Return where the message of a wrapper begins, -1 if it is not a wrapper or one of partial depth."""
     at += len(_WRAPPER)
     closing = _text_end(data, at, end)
-    if closing < 0 or not _is(data, closing, end, _INSIDE):
+    if closing < 0 or not is_at(data, closing, end, _INSIDE):
         return -1
     for place in range(at, closing):
-        if _is(data, place, closing, _PARTIAL):
+        if is_at(data, place, closing, _PARTIAL):
             behind = place + len(_PARTIAL)
             if behind < closing and _ZERO <= data[behind] <= _NINE:
                 return -1
@@ -230,10 +233,10 @@ def _object(
         elif _ZERO <= data[at] <= _NINE:
             number, at = _integer(data, at, end)
             kind, stop = _INTEGER, at
-        elif _is(data, at, end, _TRUE):
+        elif is_at(data, at, end, _TRUE):
             kind, number, stop = _TRUTH, 1, at
             at += len(_TRUE)
-        elif _is(data, at, end, _FALSE):
+        elif is_at(data, at, end, _FALSE):
             kind, stop = _TRUTH, at
             at += len(_FALSE)
         elif data[at] == _OPEN_LIST and (key == _b or (key == _a and kinds[_b] == _PAIRS)):
@@ -254,7 +257,7 @@ def _object(
 def _says(data: np.ndarray, values: np.ndarray, key: int, text: np.ndarray) -> bool:
     """Return whether the value of a key is exactly a text; it must be there."""
     begin, stop = values[key, _BEGIN], values[key, _STOP]
-    return stop - begin == len(text) and _is(data, begin, stop, text)
+    return stop - begin == len(text) and is_at(data, begin, stop, text)
 
 
 @in_place
@@ -335,7 +338,7 @@ def _understood(
     if at < 0 or at + 2 >= end or data[at] != _SPACE or data[at + 1] != _OPEN:
         return LEFT, start, False
     at += 1
-    wrapped = _is(data, at, end, _WRAPPER)
+    wrapped = is_at(data, at, end, _WRAPPER)
     if wrapped:
         at = _wrapped(data, at, end)
         if at < 0 or at >= end or data[at] != _OPEN:
@@ -403,9 +406,7 @@ def understand_lines(
     """
     at = line = found = filled = tickers = others = 0
     while at < len(data):
-        end = at
-        while end < len(data) and data[end] != _LF:
-            end += 1
+        end = position_of(data, at, _LF)
         kind, filled, is_mine = _understood(data, at, end, symbol, kinds, values, numbers, found, out, filled)
         if kind == TICKER:
             tickers += is_mine

@@ -23,13 +23,13 @@ class Texts(NamedTuple):
     """The levels of M messages as text.
 
     Attributes:
-      lines: a line "price,quantity" for each level, of each message the bids first.
+      lines: uint8, a line "price,quantity" for each level, of each message the bids first.
       counts: int64 [M, 2], how many bids and asks a message has.
       traded: bool [M], whether it is a trade.
       unfit: the messages whose levels cannot be numbers; they have none here.
     """
 
-    lines: bytes
+    lines: np.ndarray
     counts: np.ndarray
     traded: np.ndarray
     unfit: Sequence[int]
@@ -64,7 +64,7 @@ def parse_numbers(texts: Texts, steps: Steps) -> Numbers:
     wrong = dict.fromkeys(texts.unfit, _NO_NUMBER)
     count = texts.counts.sum(axis=1)
     begin = np.concatenate([[0], np.cumsum(count)])
-    prices_sizes, bad = _parse_pairs(texts.lines, steps)
+    prices_sizes, bad = _parse_pairs(texts.lines, int(begin[-1]), steps)
     side = np.repeat(np.tile(np.array([BID, ASK]), len(count)), texts.counts.ravel())
     levels = np.concatenate([side[None], prices_sizes])
     for row, what in bad + _misfits(levels, np.repeat(texts.traded, count), steps):
@@ -75,7 +75,7 @@ def parse_numbers(texts: Texts, steps: Steps) -> Numbers:
 def count_places(texts: Texts) -> np.ndarray:
     """Return what `csv_fields.count_places` counts for the prices and quantities of messages, int64 [2, 2, P]."""
     counts = np.zeros((2, 2, MOST_PLACES + 1), np.int64)
-    csv_fields.count_places(np.frombuffer(texts.lines, np.uint8), _CONTENTS, counts)
+    csv_fields.count_places(texts.lines, _CONTENTS, counts)
     return counts
 
 
@@ -90,13 +90,12 @@ def _misfits(levels: np.ndarray, traded: np.ndarray, steps: Steps) -> list[tuple
     return [(row, what) for what, rows in found.items() for row in np.flatnonzero(rows).tolist()]
 
 
-def _parse_pairs(text: bytes, steps: Steps) -> tuple[np.ndarray, list[tuple[int, str]]]:
+def _parse_pairs(text: np.ndarray, lines: int, steps: Steps) -> tuple[np.ndarray, list[tuple[int, str]]]:
     """Parse R lines "price,quantity" to int64 [2, R], and return the bad lines with their faults."""
-    lines = text.count(b"\n")
     values, good = np.zeros((2, lines), np.int64), np.zeros(lines, np.int64)
     bad = np.zeros((lines, 4), np.int64)
     _, rows, faults = csv_fields.parse_lines(
-        np.frombuffer(text, np.uint8),
+        text,
         _CONTENTS,
         np.array([steps.price_decimals, steps.size_decimals]),
         _LOW,

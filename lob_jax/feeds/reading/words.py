@@ -13,7 +13,7 @@ from lob_jax.jit import in_place
 BYTES = np.uint64(8)  # of a word
 _ZEROS = np.uint64(0x3030303030303030)
 _OVER_NINE = np.uint64(0x7676767676767676)  # added to a byte of 10 or more, it reaches the highest bit
-_HIGHEST = np.uint64(0x8080808080808080)
+_LOWEST, _HIGHEST = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
 _PAIRS, _FOURS, _EIGHTS = np.uint64(0x00FF00FF00FF00FF), np.uint64(0x0000FFFF0000FFFF), np.uint64(0xFFFFFFFF)
 _BITS_8, _BITS_16, _BITS_32, _BITS_64 = (np.uint64(bits) for bits in (8, 16, 32, 64))
 _TEN, _HUNDRED, _TEN_THOUSAND = np.uint64(10), np.uint64(100), np.uint64(10_000)
@@ -63,6 +63,28 @@ def same(data: np.ndarray, one: int, other: int, count: int) -> bool:
             return False
         first, second, left = first + np.uint64(1), second + np.uint64(1), left - np.uint64(1)
     return True
+
+
+@in_place
+def position_of(data: np.ndarray, at: int, byte: int) -> int:
+    """Return the first position from `at` on that has a byte, and the size of `data` if none has.
+
+    Args:
+      data: uint8 [B].
+      at: where to begin.
+      byte: what to look for.
+    """
+    place, size = np.uint64(at), np.uint64(len(data))
+    pattern = np.uint64(byte) * _LOWEST
+    while place + BYTES <= size:
+        other = word_at(data, place) ^ pattern
+        equal = (other - _LOWEST) & ~other & _HIGHEST  # the lowest bit of it belongs to the first byte that is equal
+        if equal != _NONE:
+            return int(place + (_low_zeros(equal) >> _THREE))
+        place += BYTES
+    while place < size and data[place] != byte:
+        place += np.uint64(1)
+    return int(place)
 
 
 @in_place

@@ -49,7 +49,7 @@ def understood(line, symbol="BTCUSDT"):
         *message[:2],
         *message[4:9],
         *block.texts.counts[0].tolist(),
-        block.texts.lines,
+        block.texts.lines.tobytes(),
         bool(block.texts.traded[0]),
     )
 
@@ -128,7 +128,7 @@ def test_lines_that_are_left_keep_their_place_among_the_others():
     assert (block.lines, block.aside) == (5, {"book ticker": 1})
     assert [block.message(number).line for number in range(4)] == [11, 12, 14, 15]
     assert [block.message(number).raw for number in range(4)] == [FUTURES, spaced, SNAPSHOT, TRADE]
-    assert block.texts.lines.split() == [
+    assert block.texts.lines.tobytes().split() == [
         *(
             b"61659.60,0.000",
             b"61700.00,1.5",

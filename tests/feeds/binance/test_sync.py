@@ -1,5 +1,8 @@
 """The exchange's rules for maintaining a book, one by one, on hand-made update ids."""
 
+import random
+
+import numpy as np
 import pytest
 
 from lob_jax.feeds.binance.sync import BookSync, Drop, Outcome, Update
@@ -144,3 +147,38 @@ def test_what_a_gap_and_the_end_leave_is_counted_apart():
     sync.finish()
     assert sync.dropped[Drop.SNAPSHOT_IN_STEP] == 2
     assert sync.dropped[Drop.BEHIND_GAP] == 1 and sync.dropped[Drop.BEFORE_SNAPSHOT] == 0
+
+
+@pytest.mark.parametrize("is_futures", [False, True])
+def test_updates_that_continue_the_book_are_taken_at_once_as_one_by_one(is_futures):
+    random.seed(3)
+    taken = 0
+    for _ in range(300):
+        final, updates = 110, []
+        for _ in range(random.randrange(12)):
+            first = final + random.choice([1] * 12 + [0, -3, 2])
+            previous = final + random.choice([0] * 12 + [-1, 1]) if is_futures else random.choice([-1] * 20 + [final])
+            updates.append(Update(first, first + random.choice([0, 1, 5]), previous))
+            final = updates[-1].final
+        plain = np.array([random.random() < 0.95 for _ in updates], bool)
+        ids = np.array([[update.first, update.final, update.previous] for update in updates]).reshape(-1, 3)
+        at_once, one_by_one = in_step(is_futures=is_futures), in_step(is_futures=is_futures)
+        count = at_once.advance(ids, plain)
+        for update in updates[:count]:
+            assert one_by_one.update(update) is Outcome.APPLY
+        assert (at_once.final, at_once.in_step, at_once.dropped) == (one_by_one.final, True, one_by_one.dropped)
+        if count < len(updates) and plain[count] and (updates[count].previous >= 0) == is_futures:
+            assert one_by_one.update(updates[count]) is not Outcome.APPLY
+        taken += count
+    assert taken > 300
+
+
+def test_nothing_is_taken_at_once_of_a_book_that_is_not_in_step_or_still_its_snapshot():
+    ids, plain = np.array([[101, 105, -1]]), np.ones(1, bool)
+    sync = BookSync()
+    assert sync.advance(ids, plain) == 0
+    assert sync.snapshot(100) == [] and sync.advance(ids, plain) == 0
+    assert sync.update(Update(101, 105)) is Outcome.APPLY
+    assert sync.advance(ids + [5, 5, 0], plain) == 1 and sync.final == 110
+    assert sync.update(Update(120, 121)) is Outcome.GAP
+    assert sync.advance(np.array([[111, 115, -1]]), plain) == 0

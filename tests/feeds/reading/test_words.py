@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lob_jax.feeds.reading.words import leading_digits, same, word_at
+from lob_jax.feeds.reading.words import leading_digits, position_of, same, word_at
 from lob_jax.jit import in_place
 
 
@@ -29,3 +29,14 @@ def test_texts_are_the_same_only_if_every_byte_is(count):
         data[1 + place] ^= 128
         assert not same(data, 1, 3 + count, count)
         data[1 + place] ^= 128
+
+
+@pytest.mark.parametrize("byte", [0, 10, 127, 128, 255])
+def test_a_byte_is_found_where_it_is_first(byte):
+    rng = np.random.default_rng(byte)
+    near = np.array([byte ^ 1, byte ^ 128, (byte + 1) % 256, (byte - 1) % 256, byte, byte], np.uint8)
+    for size in [*range(20), 300]:
+        data = near[rng.integers(0, 4 if size == 300 else 6, size)]
+        for at in range(size + 1):
+            found = np.flatnonzero(data[at:] == byte)
+            assert position_of(data, at, byte) == (at + found[0] if len(found) else size)
