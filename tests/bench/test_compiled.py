@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from lob_jax.bench.compiled.__main__ import parsed
 from lob_jax.bench.compiled.described import DEVICES, Rates, set_environment
 from lob_jax.bench.compiled.estimate import part_of, seconds_of, shares, table, total
 from lob_jax.bench.compiled.kernels import in_largest_loop, kernels_of
@@ -66,6 +67,13 @@ def test_a_kernel_takes_as_long_as_the_slowest_of_what_it_needs(kernels):
 
 def _with(**changes):
     return Rates(**{**RATES.__dict__, **changes})
+
+
+@pytest.mark.parametrize("given", ["--program=train --paths=2", "--program=generate --batch=3", "--context=8"])
+def test_an_option_of_the_other_program_is_refused(given, capsys):
+    with pytest.raises(SystemExit):
+        parsed(given.split())
+    assert "has no effect on --program=" in capsys.readouterr().err
 
 
 def test_shares_sum_all_runs(kernels):

@@ -26,6 +26,8 @@ from lob_jax.errors import InputError
 SIZES = ("tiny", "small", "base", "large", "modern")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 MASKS = ("none", "grammar", "book")
+OF_TRAIN = ("size", "batch", "accumulation", "deterministic", "mask")  # models of any mask generate by one program
+OF_GENERATE = ("paths", "context", "inputs")
 
 
 def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -47,6 +49,9 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--top", type=int, default=12, help="slowest kernels that are shown")
     parser.add_argument("--save", type=user_path, help="folder for the text of the compiled program")
     chosen = parser.parse_args(arguments)
+    for name in OF_TRAIN if chosen.program == "generate" else OF_GENERATE:
+        if getattr(chosen, name) != parser.get_default(name):
+            parser.error(f"--{name} has no effect on --program={chosen.program}")
     given = (chosen.layers, chosen.batch, chosen.accumulation, chosen.paths, chosen.context)
     if min(number for number in given if number is not None) < 1 or chosen.top < 0:
         parser.error("numbers must be at least 1, and --top at least 0")
