@@ -82,7 +82,9 @@ class Gate:
         route = getattr(scope.get("route"), "path", NOWHERE)
         method = scope.get("method", "WEBSOCKET")
         seconds, status = time.monotonic() - exchange.began, exchange.status or GONE
-        self._service.metrics.ended(route=route, method=method, status=status, seconds=seconds)
+        # Alerts are of failures of the server.
+        counted = GONE if exchange.own_fault and status == KINDS["late"].status else status
+        self._service.metrics.ended(route=route, method=method, status=counted, seconds=seconds)
         if exchange.problem:
             self._service.metrics.problem(exchange.problem)
         if exchange.status:  # a client that has left says nothing of the model

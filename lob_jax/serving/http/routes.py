@@ -58,7 +58,8 @@ class Routes:
     def _about(self, request: Request, session: str, asked: Asked) -> None:
         """Note which session a request is about."""
         exchange = exchange_of(request.scope)
-        exchange.session, exchange.hurried = session, asked.deadline_s is not None
+        exchange.session = session
+        exchange.hurried = asked.deadline_s is not None and asked.deadline_s < self.service.limits.deadline_s
 
     async def _finished(self, request: Request, name: str, asked: Asked) -> Finished:
         """Return the last item of an answer; an event at fault is named by its place in the body."""

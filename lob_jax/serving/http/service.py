@@ -48,7 +48,7 @@ class Exchange:
       status: of the response, once it has begun.
       problem: the name of the problem that it is answered by; empty for none.
       session: the session that it is about; empty for none.
-      hurried: whether it names its own deadline.
+      hurried: whether it names a deadline of its own, which is shorter than the server's.
     """
 
     request_id: str
@@ -58,6 +58,11 @@ class Exchange:
     problem: str = ""
     session: str = ""
     hurried: bool = False
+
+    @property
+    def own_fault(self) -> bool:
+        """Return whether it has failed by the deadline of its client alone, which says nothing of the server."""
+        return self.hurried and self.problem == "late"
 
 
 def exchange_of(scope: Scope) -> Exchange:
@@ -209,8 +214,7 @@ class Service:
     def note(self, exchange: Exchange, *, seconds: float) -> None:
         """Count an answered request of a session for the arm of its experiment, if it is of one."""
         problem = exchange.problem
-        own_fault = problem == "late" and exchange.hurried
-        if self.trials is not None and exchange.session and problem not in NOBODY and not own_fault:
+        if self.trials is not None and exchange.session and problem not in NOBODY and not exchange.own_fault:
             failed, refused = problem == "failed", problem in REFUSED
             self.trials.note(exchange.session, exchange.owner, seconds=seconds, failed=failed, refused=refused)
 

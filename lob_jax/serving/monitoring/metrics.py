@@ -32,7 +32,7 @@ class Metrics:
 
     def _of_http(self) -> None:
         labels, kept = ("route", "method"), self._registry
-        told = "Requests that have been answered; status 499 if the client had left."
+        told = "Requests that have been answered; status 499 if the client had left, or its own deadline has passed."
         self._requests = Counter("lob_http_requests", told, (*labels, "status"), registry=kept)
         told = "Time from a request's head to the end of its response."
         self._seconds = Histogram("lob_http_request_duration_seconds", told, labels, registry=kept, buckets=SECONDS)

@@ -36,6 +36,19 @@ def test_requests_are_counted_by_the_template_of_their_route(start):
     assert found["lob_http_request_duration_seconds_count", ("method", "POST"), ("route", "/v1/sessions")] == 1
 
 
+@pytest.mark.parametrize(("own", "limit", "counted"), [(0.05, 5.0, "499"), (None, 0.05, "504"), (5.0, 0.05, "504")])
+def test_only_deadlines_of_the_server_count_as_its_failures(start, own, limit, counted):
+    running = start(deadline_s=limit)
+    running.stub.held.clear()
+    late = running.client.post("/v1/predict", json={"history": HISTORY} | ({} if own is None else {"deadline_s": own}))
+    assert late.status_code == 504
+    key = ("lob_http_requests_total", ("method", "POST"), ("route", "/v1/predict"))
+    assert {status: read(running).get((*key, ("status", status)), 0) for status in ("499", "504")} == {
+        "499": float(counted == "499"),
+        "504": float(counted == "504"),
+    }
+
+
 def test_engines_and_streams_are_measured(start):
     one = StubServer()
     running = start(one, servers={"one": one, "two": StubServer()})
