@@ -44,7 +44,8 @@ write_configuration() {
   mkdir -p "$folder/rules"
   install -m 600 "$keyfile" "$folder/key"
   cp launch/serve/monitoring/alertmanager.yml "$folder/"
-  sed -e "s/_interval: 15s/_interval: ${every}s/" -e "s/127.0.0.1:9093/127.0.0.1:$alerts/" \
+  # An address that has been put in is not replaced again: `t` ends with the line.
+  sed -e "s/_interval: 15s/_interval: ${every}s/" -e "s/127.0.0.1:9093/127.0.0.1:$alerts/;t" \
     -e "s/127.0.0.1:8000/$list/" launch/serve/monitoring/prometheus.yml > "$folder/prometheus.yml"
   cp lob_jax/serving/monitoring/rules/*.yml "$folder/rules/"
   [ -z "$patience" ] || sed -i "s/^        for: .*/        for: ${patience}s/" "$folder"/rules/*.yml
