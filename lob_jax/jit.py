@@ -155,3 +155,7 @@ in_place = functools.partial(njit, _nrt=False)
 
 # The same, for functions called only from compiled code: wrappers for Python would take most of the compile time.
 inner = functools.partial(in_place, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+# The same, compiled into each place that calls it: a call copies every array of its arguments, seven words each, which
+# takes longer than all that is done about a short message.
+inlined = functools.partial(inner, forceinline=True)

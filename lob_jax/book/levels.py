@@ -16,7 +16,7 @@ import numpy as np
 from lob_jax.book.loops import CorrectionColumns, EventColumns
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.events.schema import Code, Kind
-from lob_jax.jit import in_place
+from lob_jax.jit import in_place, inlined
 
 
 class SideColumn(enum.IntEnum):
@@ -215,7 +215,7 @@ def follow(levels: Levels, events: EventColumns, corrections: CorrectionColumns,
         references[count, 0], references[count, 1] = reference_of(levels, 0), reference_of(levels, 1)
 
 
-@in_place
+@inlined
 def _change(levels: Levels, kind: int, side: int, price: int, size: int) -> None:
     """Apply one event, all arguments int64."""
     if size <= 0 or kind < _ADD or kind > _EXECUTE:
@@ -264,14 +264,14 @@ def _add_all(levels: Levels, side: np.ndarray, price: np.ndarray, size: np.ndarr
         _change(levels, _ADD, side[i], price[i], size[i])
 
 
-@in_place
+@inlined
 def _note_best(levels: Levels, s: int) -> None:
     """Remember a side's best price, if it has one."""
     if not is_bare(levels, s):
         levels.side[s, LAST_BEST], levels.side[s, SEEN] = levels.price[s, levels.side[s, END] - 1], 1
 
 
-@in_place
+@inlined
 def _rank(levels: Levels, s: int, price: int) -> int:
     """Return the row just after the levels that are worse than a price, by galloping search as in `kernel.rank`.
 

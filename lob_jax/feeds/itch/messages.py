@@ -14,7 +14,8 @@ from lob_jax.events.instrument import NS_PER_DAY
 from lob_jax.events.schema import ASK, BID, Code, Flag, Kind
 from lob_jax.feeds.itch.codes import ALL, SIZE_OF, STOCKS, UNNAMED, UNWANTED, At, Outcome, Tally
 from lob_jax.feeds.reading.order_table import ABSENT, EXTRA, PRICE, SIDE, SIZE, OrderTable, find, insert, remove
-from lob_jax.jit import in_place, inner
+from lob_jax.feeds.reading.words import big_16_at, big_32_at, big_64_at
+from lob_jax.jit import in_place, inlined
 
 
 class _Role(enum.IntEnum):
@@ -36,6 +37,7 @@ _ADD, _CANCEL, _DELETE, _EXECUTE = int(Kind.ADD), int(Kind.CANCEL), int(Kind.DEL
 _HIDDEN, _CROSS, _CONTROL = int(Kind.EXECUTE_HIDDEN), int(Kind.CROSS), int(Kind.CONTROL)
 _LAST, _KNOWN = int(Flag.LAST_IN_GROUP), int(Flag.LAST_IN_GROUP | Flag.AGGRESSOR_KNOWN)
 _DAY = int(NS_PER_DAY)
+_TIME_BITS = (1 << 48) - 1
 _BUY, _SELL, _YES, _NO, _NASDAQ = ord("B"), ord("S"), ord("Y"), ord("N"), ord("Q")
 _STATE = np.zeros(256, np.int64)  # trading states and actions
 for _letter, _code in (("H", Code.HALT), ("P", Code.HALT), ("Q", Code.RESUME_QUOTE), ("T", Code.RESUME_TRADE)):
@@ -136,7 +138,7 @@ def read_messages(data: np.ndarray, filled: int, reader: Reader, table: OrderTab
     at = reader.at
     position = at[At.POSITION]
     while position + 2 <= filled:
-        length = (np.int64(data[position]) << 8) | data[position + 1]
+        length = big_16_at(data, position)
         begin = position + 2
         if begin + length > filled:
             break
@@ -156,7 +158,7 @@ def read_messages(data: np.ndarray, filled: int, reader: Reader, table: OrderTab
     return Outcome.FINE
 
 
-@inner
+@inlined
 def _read_one(data: np.ndarray, p: int, length: int, reader: Reader, table: OrderTable, rules: Rules) -> int:
     """Process the message at data[p:p + length]; return Outcome.FINE, Outcome.DIRECTORY or a fault."""
     letter = data[p]
@@ -166,11 +168,11 @@ def _read_one(data: np.ndarray, p: int, length: int, reader: Reader, table: Orde
     if SIZE_OF[letter] != length:
         reader.at[At.WAS] = length
         return Outcome.BAD_LENGTH
-    time = (_u16(data, p + 5) << 32) | _u32(data, p + 7)
+    time = big_64_at(data, p + 3) & _TIME_BITS  # of the 8 bytes, the last 6
     if time >= _DAY:
         reader.at[At.WAS] = time
         return Outcome.BAD_CLOCK
-    locate = _u16(data, p + 1)
+    locate = big_16_at(data, p + 1)
     stock = np.int64(reader.instrument[locate])
     role = _ROLE_OF[letter]
     if role == _Role.META:
@@ -198,7 +200,7 @@ def _read_one(data: np.ndarray, p: int, length: int, reader: Reader, table: Orde
     return _trade(data, p, time, stock, locate, reader, rules)
 
 
-@inner
+@inlined
 def _system(data: np.ndarray, p: int, time: int, reader: Reader) -> int:
     """S: the session opens or closes for every instrument."""
     code = _SESSION[data[p + 11]]
@@ -212,13 +214,18 @@ def _system(data: np.ndarray, p: int, time: int, reader: Reader) -> int:
     return Outcome.FINE
 
 
-@inner
+@inlined
 def _new_order(
     data: np.ndarray, p: int, time: int, stock: int, locate: int, reader: Reader, table: OrderTable, rules: Rules
 ) -> int:
     """A and F: an order joins the book."""
-    order_id, letter, size, price = _i64(data, p + 11), data[p + 19], _u32(data, p + 20), _u32(data, p + 32)
-    if _i64(data, p + 24) != reader.name[locate]:
+    order_id, letter, size, price = (
+        big_64_at(data, p + 11),
+        data[p + 19],
+        big_32_at(data, p + 20),
+        big_32_at(data, p + 32),
+    )
+    if big_64_at(data, p + 24) != reader.name[locate]:
         reader.at[At.WAS] = locate
         return Outcome.OTHER_STOCK
     if letter != _BUY and letter != _SELL:
@@ -239,10 +246,10 @@ def _new_order(
     return Outcome.FINE
 
 
-@inner
+@inlined
 def _less(data: np.ndarray, p: int, time: int, stock: int, reader: Reader, table: OrderTable) -> int:
     """E, C and X: shares of an order trade or are withdrawn."""
-    order_id, size, letter = _i64(data, p + 11), _u32(data, p + 19), data[p]
+    order_id, size, letter = big_64_at(data, p + 11), big_32_at(data, p + 19), data[p]
     row = _row_of(table, order_id, stock)
     reader.at[At.WAS] = order_id
     if row == ABSENT:
@@ -266,7 +273,7 @@ def _less(data: np.ndarray, p: int, time: int, stock: int, reader: Reader, table
             return Outcome.BAD_LETTER
         flags = _KNOWN if printable == _YES else _LAST
         reader.tally[stock, Tally.NON_PRINTABLE] += printable == _NO
-        reader.tally[stock, Tally.OTHER_PRICE] += _u32(data, p + 32) != price
+        reader.tally[stock, Tally.OTHER_PRICE] += big_32_at(data, p + 32) != price
     if size == held:
         remove(table, row)
     else:
@@ -276,10 +283,10 @@ def _less(data: np.ndarray, p: int, time: int, stock: int, reader: Reader, table
     return Outcome.FINE
 
 
-@inner
+@inlined
 def _gone(data: np.ndarray, p: int, time: int, stock: int, reader: Reader, table: OrderTable) -> int:
     """D: all that remains of an order is withdrawn."""
-    order_id = _i64(data, p + 11)
+    order_id = big_64_at(data, p + 11)
     row = _row_of(table, order_id, stock)
     if row == ABSENT:
         reader.at[At.WAS] = order_id
@@ -291,10 +298,15 @@ def _gone(data: np.ndarray, p: int, time: int, stock: int, reader: Reader, table
     return Outcome.FINE
 
 
-@inner
+@inlined
 def _swap(data: np.ndarray, p: int, time: int, stock: int, reader: Reader, table: OrderTable, rules: Rules) -> int:
     """U: an order leaves, and another of the same side joins the back of its level."""
-    old, new, size, price = _i64(data, p + 11), _i64(data, p + 19), _u32(data, p + 27), _u32(data, p + 31)
+    old, new, size, price = (
+        big_64_at(data, p + 11),
+        big_64_at(data, p + 19),
+        big_32_at(data, p + 27),
+        big_32_at(data, p + 31),
+    )
     row = _row_of(table, old, stock)
     if row == ABSENT:
         reader.at[At.WAS] = old
@@ -315,10 +327,10 @@ def _swap(data: np.ndarray, p: int, time: int, stock: int, reader: Reader, table
     return Outcome.FINE
 
 
-@inner
+@inlined
 def _status(data: np.ndarray, p: int, time: int, stock: int, locate: int, reader: Reader) -> int:
     """H and h: trading halts or resumes; an h for another market is ignored."""
-    if _i64(data, p + 11) != reader.name[locate]:
+    if big_64_at(data, p + 11) != reader.name[locate]:
         reader.at[At.WAS] = locate
         return Outcome.OTHER_STOCK
     letter = data[p + (19 if data[p] == _H else 20)]
@@ -334,23 +346,23 @@ def _status(data: np.ndarray, p: int, time: int, stock: int, locate: int, reader
     return Outcome.FINE
 
 
-@inner
+@inlined
 def _trade(data: np.ndarray, p: int, time: int, stock: int, locate: int, reader: Reader, rules: Rules) -> int:
     """P and Q: a hidden order trades, or an auction takes place."""
     hidden = _ROLE_OF[data[p]] == _Role.TRADE
-    if _i64(data, p + (24 if hidden else 19)) != reader.name[locate]:
+    if big_64_at(data, p + (24 if hidden else 19)) != reader.name[locate]:
         reader.at[At.WAS] = locate
         return Outcome.OTHER_STOCK
     side, order_id, flags = BID, np.int64(0), _LAST
     if hidden:
-        order_id, size, price = _i64(data, p + 11), _u32(data, p + 20), _u32(data, p + 32)
+        order_id, size, price = big_64_at(data, p + 11), big_32_at(data, p + 20), big_32_at(data, p + 32)
         if data[p + 19] != _BUY and data[p + 19] != _SELL:
             reader.at[At.WAS] = data[p + 19]
             return Outcome.BAD_LETTER
         side = BID if data[p + 19] == _BUY else ASK
         flags = _KNOWN if rules.hidden_known else _LAST
     else:
-        size, price = _i64(data, p + 11), _u32(data, p + 27)
+        size, price = big_64_at(data, p + 11), big_32_at(data, p + 27)
         if size == 0:
             reader.tally[stock, Tally.EMPTY_CROSS] += 1
             reader.idle[stock, data[p]] += 1
@@ -363,7 +375,7 @@ def _trade(data: np.ndarray, p: int, time: int, stock: int, locate: int, reader:
     return Outcome.FINE
 
 
-@inner
+@inlined
 def _unfit(size: int, price: int, tick: int, reader: Reader) -> int:
     """Return the fault of the size or price of an order or a trade, or Outcome.FINE."""
     reader.at[At.WAS] = size
@@ -375,20 +387,20 @@ def _unfit(size: int, price: int, tick: int, reader: Reader) -> int:
     return Outcome.FINE if tick == 1 or price % tick == 0 else Outcome.OFF_TICK
 
 
-@inner
+@inlined
 def _row_of(table: OrderTable, order_id: int, stock: int) -> int:
     """Return the row of a live order of a stock, ABSENT if there is none."""
     row = find(table, order_id)
     return row if row != ABSENT and table.values[row, EXTRA] == stock else ABSENT
 
 
-@inner
+@inlined
 def _rest(table: OrderTable, row: int, side: int, price: int, size: int, stock: int) -> None:
     values = table.values[row]
     values[SIDE], values[PRICE], values[SIZE], values[EXTRA] = side, price, size, stock
 
 
-@inner
+@inlined
 def _emit(
     reader: Reader,
     time: int,
@@ -407,19 +419,3 @@ def _emit(
     rows.side[i], rows.price[i], rows.size[i], rows.order_id[i] = side, price, size, order_id
     rows.flags[i], rows.instrument[i] = flags, stock
     reader.at[At.ROWS] = i + 1
-
-
-@inner
-def _u16(data: np.ndarray, p: int) -> int:
-    return (np.int64(data[p]) << 8) | np.int64(data[p + 1])
-
-
-@inner
-def _u32(data: np.ndarray, p: int) -> int:
-    return (_u16(data, p) << 16) | _u16(data, p + 2)
-
-
-@inner
-def _i64(data: np.ndarray, p: int) -> int:
-    """Return the bits of a uint64."""
-    return (_u32(data, p) << 32) | _u32(data, p + 4)

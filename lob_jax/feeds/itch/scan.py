@@ -19,6 +19,7 @@ _ROWS_AT_ONCE = 1 << 17
 _FEW_ORDERS = 1 << 10
 _BYTES_AN_EVENT = 24  # estimates the events of a file; buffers that are too large cost nothing until written to
 _MOST_AT_FIRST = 1 << 24
+_LISTED_BYTES = 1 << 18  # of a block that is only listed: it stays in the processor's cache
 SYMBOL = re.compile(rb"(?!\.+ *$)[!-.0-~]{1,8} *")  # printable, and valid as the name of a folder
 
 
@@ -220,7 +221,7 @@ def listed_symbols(source: Source, wanted: tuple[str, ...]) -> list[str]:
       InputError: the file cannot be read, is damaged before all wanted symbols are found, or has no directory.
     """
     rules = Rules(midnight_ns=0, tick=1, hidden_known=0)
-    scan = Scan(source, Reading(on_error="skip", block_bytes=1 << 22), symbols=("",), rules=rules)
+    scan = Scan(source, Reading(on_error="skip", block_bytes=_LISTED_BYTES), symbols=("",), rules=rules)
     for _ in scan.pieces():
         if wanted and scan.listed.keys() >= set(wanted):
             break

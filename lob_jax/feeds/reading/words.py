@@ -1,4 +1,4 @@
-"""Read text eight bytes at a time in compiled loops: compare it, and convert digits to numbers."""
+"""Read several bytes at a time in compiled loops: binary numbers, and text to compare or convert to numbers."""
 
 import sys
 from typing import Any
@@ -31,6 +31,29 @@ def word_at(typing: Any, data: Any, place: Any) -> Any:
         return word if sys.byteorder == "little" else builder.bswap(word)
 
     return types.uint64(data, place), code
+
+
+def _big_endian(bits: int) -> Any:
+    """Return a function that reads a number of as many bits, its first byte the highest one, as an int64."""
+
+    @intrinsic
+    def number_at(typing: Any, data: Any, place: Any) -> Any:
+        """Return the number in a contiguous uint8 array from a position on; unchecked."""
+
+        def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            array = context.make_array(signature.args[0])(context, builder, args[0])
+            pointer = builder.bitcast(builder.gep(array.data, [args[1]]), ir.IntType(bits).as_pointer())
+            number = builder.load(pointer, align=1)
+            if sys.byteorder == "little":
+                number = builder.bswap(number)
+            return builder.zext(number, ir.IntType(64)) if bits < 64 else number
+
+        return types.int64(data, place), code
+
+    return number_at
+
+
+big_16_at, big_32_at, big_64_at = _big_endian(16), _big_endian(32), _big_endian(64)
 
 
 @intrinsic
