@@ -16,12 +16,14 @@ from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.events.schema import ASK, BID, COLUMNS, Events, Kind
 from lob_jax.feeds.levels import loops
 from lob_jax.feeds.levels.loops import COUNTS, Count, LevelRows, State, What
-from lob_jax.feeds.reading.scale import Scale, Steps, common_divisor, scale_of
+from lob_jax.feeds.reading.scale import Scale, Steps, scale_of
 from lob_jax.feeds.reading.store import EventStore
 
 __all__ = ["LevelChanges", "LevelDay", "LevelRows", "What"]
 
 _DROPPED = [COUNTS[count] for count in (Count.EARLY_ROWS, Count.EARLY_TRADES, Count.LOST_ROWS, Count.SUPERSEDED)]
+_EMITTED = loops.Emitted._fields[:-2]
+_NONE = np.empty((0, 4), np.int64)
 
 
 class LevelDay(NamedTuple):
@@ -68,6 +70,7 @@ class LevelChanges:
             stamp=np.zeros(2, np.int64),
             held=np.zeros(0, np.int64),
         )
+        self._out = loops.Emitted(*(np.empty(0, COLUMNS[name]) for name in _EMITTED), _NONE, np.zeros(2, np.int64))
         self._traded = {"lots_explained": 0, "lots_hidden": 0}
         self.price_divisor = self.quantum_divisor = self.size_divisor = 0
         self._signed = False
@@ -130,13 +133,10 @@ class LevelChanges:
         return start
 
     def _find_divisors(self, rows: LevelRows) -> None:
-        traded = rows.what == What.TRADE
-        shown = (rows.what == What.LEVEL) | (rows.what == What.SNAPSHOT)
-        self.price_divisor = common_divisor(rows.price[shown], self.price_divisor)
-        self._signed |= bool(rows.price[shown].min(initial=1) <= 0)
-        both = common_divisor(rows.price[traded], self.price_divisor)
-        self.quantum_divisor = common_divisor(np.array([both]), self.quantum_divisor)
-        self.size_divisor = common_divisor(rows.size, self.size_divisor)
+        divisors = self.price_divisor, self.quantum_divisor, self.size_divisor
+        *divisors, lowest = loops.find_divisors(rows, *divisors)
+        self.price_divisor, self.quantum_divisor, self.size_divisor = divisors
+        self._signed |= lowest <= 0
 
     def _make_room(self, rows: LevelRows) -> None:
         """Enlarge the workspace for the given rows."""
@@ -154,15 +154,17 @@ class LevelChanges:
     def _new_output(self, rows: int) -> loops.Emitted:
         levels = int((self._levels.side[:, END] - self._levels.side[:, FIRST]).sum())
         room = 2 * (rows + int(self._work.state[State.PENDING])) + levels + 1
-        columns = (np.empty(room, np.int64) for _ in range(len(loops.Emitted._fields) - 2))
-        return loops.Emitted(*columns, np.empty((rows, 4), np.int64), np.zeros(2, np.int64))
+        if room > len(self._out.time_ns):
+            columns = (np.empty(room, COLUMNS[name]) for name in _EMITTED)
+            self._out = loops.Emitted(*columns, np.empty((room, 4), np.int64), np.zeros(2, np.int64))
+        self._out.at[:] = 0
+        return self._out
 
     def _keep(self, out: loops.Emitted) -> None:
         events, corrections = out.at.tolist()
-        names = loops.Emitted._fields[:-2]
+        columns = {name: getattr(out, name)[:events] for name in _EMITTED}
         for name, kind in (("lots_explained", Kind.EXECUTE), ("lots_hidden", Kind.EXECUTE_HIDDEN)):
-            self._traded[name] += _exact_sum(out.size[:events][out.kind[:events] == kind])
-        columns = {name: getattr(out, name)[:events].astype(COLUMNS[name]) for name in names}
+            self._traded[name] += _exact_sum(columns["size"][columns["kind"] == kind])
         event, side, price, size = out.corrections[:corrections].T
         self._store.append(
             Events.from_columns(**columns), Corrections(event.copy(), side.astype(np.int8), price.copy(), size.copy())

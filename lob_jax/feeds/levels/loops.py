@@ -18,6 +18,7 @@ from lob_jax.book.levels import (
     size_at,
 )
 from lob_jax.events.schema import ASK, BID, Code, Flag, Kind
+from lob_jax.feeds.reading.scale import divisor_with
 from lob_jax.jit import in_place
 
 
@@ -79,6 +80,7 @@ COUNTS = {
     Count.EXPLAINED: "trades_explained",
     Count.HIDDEN: "trades_hidden",
 }
+_LEVEL_ROW, _TRADE_ROW, _SNAPSHOT_ROW = int(What.LEVEL), int(What.TRADE), int(What.SNAPSHOT)
 SUPERSEDED_ROW = -1  # instead of the size of a level
 
 _ADD, _CANCEL, _DELETE, _EXECUTE, _HIDDEN, _CONTROL = (
@@ -111,7 +113,10 @@ class LevelRows(NamedTuple):
 
 
 class Emitted(NamedTuple):
-    """Output buffers for events and corrections, int64 [M] each; `at` int64 [2] holds the number of both."""
+    """Output buffers: columns of events [M], with the dtypes of `COLUMNS`; corrections int64 [M, 4]; `at` int64 [2].
+
+    `at` holds the number of events and of corrections.
+    """
 
     time_ns: np.ndarray
     receive_ns: np.ndarray
@@ -148,6 +153,30 @@ class Workspace(NamedTuple):
     places: np.ndarray
     stamp: np.ndarray
     held: np.ndarray
+
+
+@in_place
+def find_divisors(rows: LevelRows, price: int, quantum: int, size: int) -> tuple[int, int, int, int]:
+    """Return common divisors of given ones and of some rows, and the lowest price of a level.
+
+    Args:
+      rows: any rows.
+      price: a divisor of the prices of levels; 0 for none yet, as the others.
+      quantum: a divisor of those and of the prices of trades.
+      size: a divisor of the sizes.
+
+    Returns:
+      The three divisors, and the lowest price of the rows that are levels; 1 if all are positive.
+    """
+    lowest = np.int64(1)
+    for i in range(len(rows.what)):
+        size = divisor_with(size, rows.size[i])
+        if rows.what[i] == _LEVEL_ROW or rows.what[i] == _SNAPSHOT_ROW:
+            price = divisor_with(price, rows.price[i])
+            lowest = min(lowest, rows.price[i])
+        elif rows.what[i] == _TRADE_ROW:
+            quantum = divisor_with(quantum, rows.price[i])
+    return price, divisor_with(quantum, price), size, lowest
 
 
 @in_place

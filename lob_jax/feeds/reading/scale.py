@@ -12,7 +12,7 @@ from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.schema import Events, Kind
 from lob_jax.feeds.reading.csv_fields import MOST_PLACES, MOST_UNITS
-from lob_jax.jit import njit
+from lob_jax.jit import in_place, njit
 
 USUAL_PLACES = (9, 8)  # decimal places of prices and of sizes; enough for nearly every day
 _ROWS_AT_ONCE = 1 << 20
@@ -23,19 +23,28 @@ class PlacesMisfit(Exception):
     """Raised if a number does not fit the decimal places that a reading has guessed."""
 
 
+@in_place
+def divisor_with(divisor: int, value: int) -> int:
+    """Return the greatest common divisor of a divisor and a number of any sign; 0 if both are 0."""
+    a, b = divisor, abs(value)
+    if a == 1 or b == 0 or b == a:
+        return a
+    if a == 0:
+        return b
+    if b % a == 0:
+        return a
+    while b:
+        a, b = b, a % b
+    return a
+
+
 @njit
 def common_divisor(values: np.ndarray, divisor: int) -> int:
     """Return the greatest common divisor of int64 [R] and `divisor`, 0 if all of them are 0."""
     for value in values:
         if divisor == 1:
             break
-        a, b = divisor, abs(value)
-        if a == 0:
-            divisor = b
-        elif b % a:
-            while b:
-                a, b = b, a % b
-            divisor = a
+        divisor = divisor_with(divisor, value)
     return divisor
 
 

@@ -31,7 +31,10 @@ class EventStore:
                 old.unlink()
 
     def append(self, events: Events, corrections: Corrections | None = None) -> None:
-        """Append events; the `event` of a correction is relative to the first of them, -1 being the previous one."""
+        """Append events; the `event` of a correction is relative to the first of them, -1 being the previous one.
+
+        Columns that are views are copied, so that the caller can use what they show again.
+        """
         if corrections is not None and len(corrections):
             for name, dtype in CORRECTION_COLUMNS.items():
                 values = getattr(corrections, name)
@@ -62,10 +65,10 @@ class EventStore:
             self._begin(name, dtype)
         values = np.ascontiguousarray(values, dtype)
         if self._folder is None:
-            self._parts[name].append(values)
+            self._parts[name].append(values if values.base is None else values.copy())
             return
         with (self._folder / f"{name}.column").open("ab") as file:
-            values.tofile(file)
+            file.write(values.data)
 
     def _begin(self, name: str, dtype: np.dtype) -> None:
         """Write the leading zeros of a column."""
@@ -96,4 +99,3 @@ class EventStore:
             column = np.memmap(self._folder / f"{name}.column", dtype, "r+")
             for first in range(0, len(column), _ROWS_AT_ONCE):
                 column[first : first + _ROWS_AT_ONCE] = change(column[first : first + _ROWS_AT_ONCE])
-            column.flush()

@@ -13,11 +13,10 @@ import numpy as np
 from lob_jax.book.day import MarketDay
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
-from lob_jax.events.schema import ASK, BID
 from lob_jax.feeds.feed import STRICT, DaySource, Reading
 from lob_jax.feeds.format import Format
 from lob_jax.feeds.levels.changes import LevelChanges, LevelDay
-from lob_jax.feeds.levels.loops import LevelRows, What
+from lob_jax.feeds.levels.loops import LevelRows
 from lob_jax.feeds.reading.csv_fields import MOST_UNITS
 from lob_jax.feeds.reading.csv_rows import Block, Column, CsvRows
 from lob_jax.feeds.reading.faults import Faults
@@ -26,9 +25,10 @@ from lob_jax.feeds.reading.scale import Steps, read_at_fitting_places
 from lob_jax.feeds.reading.source import Source
 from lob_jax.feeds.reading.store import EventStore
 from lob_jax.feeds.tardis.files import DEPTH_HEADER, TRADES_HEADER, depth_files, find_trades, peek
+from lob_jax.feeds.tardis.loops import AMOUNT, LOCAL_US, NS_PER_US, PRICE, Taken, check, merge
 
-_NS_PER_US = 1000
-_LAST_US = 2**61 // _NS_PER_US
+_LAST_US = 2**61 // NS_PER_US
+_NO_TRADES = Taken(np.empty((8, 0), np.int64), 0, 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,13 +218,13 @@ class _Stream:
         columns = _columns(steps, trades=trades)
         self.rows = CsvRows(source, columns, header=header, reading=quiet, faults=self.faults)
         self._blocks: Iterator[Block] | None = iter(self.rows)
-        self.source, self._steps, self._trades = source, steps, trades
-        self._held = Block(np.empty((len(columns), 0), np.int64), np.empty(0, np.int64))
+        self.source, self._steps = source, steps
+        self._held, self._first = np.empty((len(columns), 0), np.int64), 0
         self._latest = self.prices_not_positive = 0
 
     def whole_until(self) -> int:
         """Return the local time before which all rows have been read, after reading on until this covers some rows."""
-        while self._blocks is not None and (not len(self._held.line) or self._held.values[3, 0] == self._latest):
+        while self._blocks is not None and self._covers_nothing():
             block = next(self._blocks, None)
             if block is None:
                 self._blocks = None
@@ -232,22 +232,37 @@ class _Stream:
                 self._hold(self._checked(block))
         return self._latest if self._blocks is not None else np.iinfo(np.int64).max
 
-    def take(self, until: int) -> Block:
+    def take(self, until: int) -> Taken:
         """Return and remove the rows with a local time before `until`."""
-        count = int(np.searchsorted(self._held.values[3], until))
-        taken = Block(self._held.values[:, :count], self._held.line[:count])
-        self._held = Block(self._held.values[:, count:], self._held.line[count:])
-        return taken
+        local, first = self._held[LOCAL_US], self._first
+        self._first += int(np.searchsorted(local[first:], until))
+        return Taken(self._held, first, self._first)
 
-    def _hold(self, block: Block) -> None:
-        values = np.concatenate([self._held.values, block.values], axis=1)
-        self._held = Block(values, np.concatenate([self._held.line, block.line]))
+    def _covers_nothing(self) -> bool:
+        """Return whether no row is held, or none but those of the latest time, which the next block may continue."""
+        return self._first == self._held.shape[1] or self._held[LOCAL_US, self._first] == self._latest
 
-    def _checked(self, block: Block) -> Block:
-        """Refuse rows that break rules across rows or columns."""
+    def _hold(self, values: np.ndarray) -> None:
+        rest = self._held[:, self._first :]
+        self._held = np.ascontiguousarray(np.concatenate([rest, values], axis=1) if rest.shape[1] else values)
+        self._first = 0
+
+    def _checked(self, block: Block) -> np.ndarray:
+        """Refuse rows that break rules across rows or columns; return the values of the others."""
+        before, steps = self._latest, (max(self._steps.price, 1), max(self._steps.size, 1))
+        sound, not_positive, self._latest = check(block.values, before, *steps)
+        if sound:
+            self.prices_not_positive += not_positive
+            return block.values
+        good = self._refuse(block, before)
+        self.prices_not_positive += int(np.count_nonzero(good & (block.values[PRICE] <= 0)))
+        return block.values[:, good]
+
+    def _refuse(self, block: Block, before: int) -> np.ndarray:
+        """Refuse the rows of a block that break a rule, after rows up to the local time `before`; return the others."""
         values, steps = block.values, self._steps
-        local, price, amount = values[3], values[6], values[7]
-        reached = np.maximum.accumulate(np.append(self._latest, local))
+        local, price, amount = values[LOCAL_US], values[PRICE], values[AMOUNT]
+        reached = np.maximum.accumulate(np.append(before, local))
         wrong = {
             "a local_timestamp that runs backwards": (local < reached[:-1], "no earlier than the rows before", local),
             "a price between ticks": (price % max(steps.price, 1) != 0, "a multiple of the tick", price),
@@ -261,42 +276,22 @@ class _Stream:
                 error = InputError(what, where=where, expected=expected, was=int(was[row]), remedy=remedy)
                 self.faults.refuse(error, raw=f"line {block.line[row]}: {values[:, row].tolist()}")
             good &= ~bad
-        self._latest = int(reached[-1])
-        self.prices_not_positive += int(np.count_nonzero(good & (price <= 0)))
-        return block if good.all() else Block(values[:, good], block.line[good])
-
-    def level_rows(self, block: Block) -> list[np.ndarray]:
-        """Return rows as the columns of `LevelRows`, without the group."""
-        _, _, exchange, local, first, second, price, amount = block.values
-        if self._trades:
-            what = np.full(len(local), What.TRADE)
-            side = np.array([ASK, BID, 0])[second]  # a buyer takes from the ask
-        else:
-            what = np.where(first == 1, What.SNAPSHOT, What.LEVEL)
-            side = np.array([BID, ASK])[second]
-        return [what, exchange * _NS_PER_US, local * _NS_PER_US, side, price, amount]
+        return good
 
 
 def _merged(streams: list[_Stream]) -> Iterator[LevelRows]:
     """Yield the rows of depth and trades by local time, trades first among equal times, in complete messages."""
-    groups, last = 0, np.iinfo(np.int64).max
+    group, last = 0, np.iinfo(np.int64).max
     while True:
         until = min(stream.whole_until() for stream in streams)
-        parts = [stream.level_rows(stream.take(until)) for stream in streams]
-        columns = parts[0] if len(parts) == 1 else _interleaved(*parts)
-        if len(columns[0]):
-            what, local = columns[0], columns[2]
-            begins = np.append(True, (np.diff(local) != 0) | (np.diff(what) != 0))
-            group = groups + np.cumsum(begins)
-            groups = int(group[-1])
-            yield LevelRows(what, group, *columns[1:])
+        depth, trades = (*(stream.take(until) for stream in streams), _NO_TRADES)[:2]
+        count = depth.stop - depth.first + trades.stop - trades.first
+        if count:
+            rows = LevelRows(*(np.empty(count, np.int64) for _ in LevelRows._fields))
+            group = merge(depth, trades, group, rows)
+            yield rows
         if until == last:
             return
-
-
-def _interleaved(depth: list[np.ndarray], trades: list[np.ndarray]) -> list[np.ndarray]:
-    places = np.searchsorted(depth[2], trades[2], side="left")
-    return [np.insert(own, places, other) for own, other in zip(depth, trades, strict=True)]
 
 
 FORMAT = Format(

@@ -55,6 +55,15 @@ def test_a_column_that_begins_with_zeros_keeps_them_and_one_of_zeros_has_no_file
 
 
 @pytest.mark.parametrize("on_disk", [False, True])
+def test_what_was_appended_stays_when_its_memory_is_used_again(tmp_path, on_disk):
+    store, buffer = EventStore(tmp_path if on_disk else None), np.arange(1, 9)
+    for first in (1, 5):
+        buffer[:] = np.arange(first, first + 8)
+        store.append(Events.from_columns(time_ns=buffer[:4]))
+    assert store.finish()[0].time_ns.tolist() == list(range(1, 9))
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
 def test_nothing_appended_is_nothing(tmp_path, on_disk):
     events, corrections = EventStore(tmp_path if on_disk else None).finish(divide_price=10)
     assert len(events) == 0 and len(corrections) == 0

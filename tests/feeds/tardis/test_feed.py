@@ -77,6 +77,16 @@ def test_a_bad_row_is_refused_by_line(tmp_path, row, told):
     assert len(skipped.events) == 1 and sum(skipped.report["rows_dropped"].values()) == 1
 
 
+def test_a_row_earlier_than_the_block_before_is_refused(tmp_path):
+    path = write(tmp_path, *SNAPSHOT, (9, "false,bid,99,1"), (8, "false,bid,98,1"), (9, "false,bid,97,1"))
+    with pytest.raises(InputError, match=r"runs backwards[\s\S]*line 5"):
+        TardisFeed().read(path, Reading(block_bytes=60))
+    day = TardisFeed().read(path, Reading(block_bytes=60, on_error="skip"))
+    assert day.events.price.tolist() == [990, 970] and day.report["rows_dropped"] == {
+        "a local_timestamp that runs backwards": 1
+    }
+
+
 def test_decimal_places_are_those_that_the_numbers_need(tmp_path):
     rows = [(0, "true,bid,1600000000,1000000000000"), (0, "true,ask,1600000001.5,1.1e12"),
             (9, "false,bid,1600000000,1e12"), (9, "false,ask,1600000002,0.000001")]  # fmt: skip
