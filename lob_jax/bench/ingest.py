@@ -3,8 +3,9 @@
 `python -m lob_jax.bench.ingest --lobster MESSAGE --tardis DEPTH ...` repeats each given file until it has `--events`
 rows, reads it with its events memory-mapped, and tokenizes them chunk by chunk. The ITCH file is a simulated day
 written by `write_itch`. Every feed is measured in a separate process pinned to one core: once on a short file to
-compile, then `--repeat` times; the results are medians. If hftbacktest is installed, its converter reads the Tardis
-files too (it produces its own events, and no tokens).
+compile, then `--repeat` times; the results are medians. Two columns are rates per second of the processor, which other
+work on the machine disturbs less: `cpu`, rows to tokens, and `book`, rows to best quotes without tokens. If hftbacktest
+is installed, its converter reads the Tardis files too (it produces its own events, and no tokens).
 """
 
 import argparse
@@ -16,7 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from lob_jax.bench import tiling
 from lob_jax.bench.processes import MIB, AnonymousMemory, alone
@@ -33,13 +34,38 @@ REPLAYS = 4
 SHORT = 5_000  # rows of the short file that triggers compilation
 
 
-def to_tokens(feed: str, path: pathlib.Path, store: pathlib.Path) -> tuple[MarketDay, int, float, float]:
-    """Read a file and tokenize it; return the day, the number of tokens, and the seconds of reading and encoding."""
-    begin = time.perf_counter()
+class Run(NamedTuple):
+    """One reading of a file.
+
+    Attributes:
+      day: what was read.
+      tokens: number of tokens.
+      read: seconds of reading.
+      encode: seconds of tokenizing.
+      cpu: processor seconds of both.
+    """
+
+    day: MarketDay
+    tokens: int
+    read: float
+    encode: float
+    cpu: float
+
+
+def to_tokens(feed: str, path: pathlib.Path, store: pathlib.Path) -> Run:
+    """Read a file and tokenize it."""
+    begin, cpu = time.perf_counter(), time.process_time()
     day = FEEDS[feed].feed().read(path, Reading(store=store))
     read = time.perf_counter()
     tokens = sum(len(run) for run in ExactTokenizer().encode_runs(day))
-    return day, tokens, read - begin, time.perf_counter() - read
+    return Run(day, tokens, read - begin, time.perf_counter() - read, time.process_time() - cpu)
+
+
+def to_quotes(feed: str, path: pathlib.Path, store: pathlib.Path) -> float:
+    """Read a file and replay its best quotes; return the processor seconds."""
+    begin = time.process_time()
+    references(FEEDS[feed].feed().read(path, Reading(store=store)))
+    return time.process_time() - begin
 
 
 def replay_rates(day: MarketDay) -> dict[str, float]:
@@ -64,18 +90,21 @@ def measure(feed: str, short: pathlib.Path, path: pathlib.Path, repeat: int) -> 
         to_tokens(feed, short, store)
         with AnonymousMemory() as memory:
             runs = [to_tokens(feed, path, store) for _ in range(repeat)]
-        day, tokens = runs[0][:2]
-        total = statistics.median(read + encode for *_, read, encode in runs)
-        read = statistics.median(run[2] for run in runs)
+        day, tokens = runs[0].day, runs[0].tokens
+        total = statistics.median(run.read + run.encode for run in runs)
+        read = statistics.median(run.read for run in runs)
+        rows = day.report["rows_read"]
         return {
-            "rows": day.report["rows_read"],
+            "rows": rows,
             "events": len(day.events),
             "corrections": len(day.corrections),
             "tokens": tokens,
             "file_mib": sum(file.stat().st_size for file in path.parent.iterdir()) / MIB,
-            "rows_per_s": day.report["rows_read"] / total,
+            "rows_per_s": rows / total,
+            "rows_per_cpu_s": rows / statistics.median(run.cpu for run in runs),
+            "rows_to_quotes_per_cpu_s": rows / statistics.median(to_quotes(feed, path, store) for _ in range(repeat)),
             "events_per_s": len(day.events) / total,
-            "read_rows_per_s": day.report["rows_read"] / read,
+            "read_rows_per_s": rows / read,
             "encode_events_per_s": len(day.events) / (total - read),
             "peak_anonymous_mib": memory.peak / MIB,
             "replay_events_per_s": replay_rates(day),
@@ -89,14 +118,16 @@ def measure_hftbacktest(short: pathlib.Path, path: pathlib.Path, repeat: int) ->
         from hftbacktest.data.utils import tardis
     except ImportError:
         return None
-    seconds, rows = [], 0
+    seconds, cpu_seconds, rows = [], [], 0
     for depth in (short, *[path] * repeat):
         trades = depth.with_name(depth.name.replace("incremental_book_L2", "trades"))
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-            begin = time.perf_counter()
+            begin, cpu = time.perf_counter(), time.process_time()
             rows = len(tardis.convert([str(trades), str(depth)], buffer_size=40_000_000))
             seconds.append(time.perf_counter() - begin)
-    return {"its_rows": rows, "its_rows_per_s": rows / statistics.median(seconds[1:])}
+            cpu_seconds.append(time.process_time() - cpu)
+    rates = [rows / statistics.median(taken[1:]) for taken in (seconds, cpu_seconds)]
+    return {"its_rows": rows, "its_rows_per_s": rates[0], "its_rows_per_cpu_s": rates[1]}
 
 
 def run(files: dict[str, Callable[[pathlib.Path, int], pathlib.Path]], *, events: int, repeat: int) -> dict[str, Any]:
@@ -142,22 +173,24 @@ def cases(chosen: argparse.Namespace) -> dict[str, Callable[[pathlib.Path, int],
 
 def table(results: dict[str, Any]) -> list[str]:
     """Return the results as lines of text."""
-    lines = [f"{'M/s':<64}{'rows':>7}{'events':>8}{'read':>8}{'encode':>8}{'queues':>8}{'quotes':>8}{'MiB':>7}"]
+    titles = ("rows", "cpu", "book", "events", "read", "encode", "queues", "quotes")
+    lines = [f"{'M/s':<56}{''.join(f'{title:>8}' for title in titles)}{'MiB':>7}"]
     for name, case in results.items():
         if name == "hftbacktest":
-            lines.append(f"{'hftbacktest converter, same files':<64}" + _its(case))
+            lines.append(f"{'hftbacktest converter, same files':<56}" + _its(case))
             continue
-        figures = [case["rows_per_s"], case["events_per_s"], case["read_rows_per_s"], case["encode_events_per_s"]]
+        figures = [case["rows_per_s"], case["rows_per_cpu_s"], case["rows_to_quotes_per_cpu_s"]]
+        figures += [case["events_per_s"], case["read_rows_per_s"], case["encode_events_per_s"]]
         figures += case["replay_events_per_s"].values()
-        shown = "".join(
-            f"{figure / 1e6:>{width}.2f}" for figure, width in zip(figures, (7, 8, 8, 8, 8, 8), strict=True)
-        )
-        lines.append(f"{name:<64}{shown}{case['peak_anonymous_mib']:>7.0f}")
+        shown = "".join(f"{figure / 1e6:>8.2f}" for figure in figures)
+        lines.append(f"{name:<56}{shown}{case['peak_anonymous_mib']:>7.0f}")
     return lines
 
 
 def _its(case: dict[str, Any] | None) -> str:
-    return "not installed" if case is None else f"{case['its_rows_per_s'] / 1e6:>7.2f}   its own events, no tokens"
+    if case is None:
+        return "not installed"
+    return f"{case['its_rows_per_s'] / 1e6:>8.2f}{case['its_rows_per_cpu_s'] / 1e6:>8.2f}   its own events, no tokens"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

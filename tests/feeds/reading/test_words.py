@@ -3,13 +3,26 @@
 import numpy as np
 import pytest
 
-from lob_jax.feeds.reading.words import leading_digits, position_of, same, word_at
+from lob_jax.feeds.reading.words import big_16_at, big_32_at, big_64_at, leading_digits, position_of, same, word_at
 from lob_jax.jit import in_place
 
 
 @in_place
 def read_digits(data, place):
     return leading_digits(word_at(data, np.uint64(place)))
+
+
+@in_place
+def read_numbers(data, place):
+    return big_16_at(data, place), big_32_at(data, place), big_64_at(data, place)
+
+
+@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize("text", [bytes(range(1, 12)), b"\xff" * 11, b"\x80" + bytes(10), bytes(10) + b"\x80"])
+def test_numbers_begin_with_their_highest_byte(text, place):
+    expected = [int.from_bytes(text[place : place + size], "big") for size in (2, 4)]
+    signed = int.from_bytes(text[place : place + 8], "big", signed=True)
+    assert read_numbers(np.frombuffer(text, np.uint8), place) == (*expected, signed)
 
 
 @pytest.mark.parametrize("count", range(9))
