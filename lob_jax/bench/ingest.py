@@ -29,6 +29,7 @@ from lob_jax.feeds.feed import Reading
 from lob_jax.feeds.format import FEEDS
 from lob_jax.tokens.exact import ExactTokenizer
 
+THEIRS = "hftbacktest converter, same files"
 REPLAY_EVENTS = 500_000  # events that replay alone is measured on
 REPLAYS = 4
 SHORT = 5_000  # rows of the short file that triggers compilation
@@ -173,17 +174,18 @@ def cases(chosen: argparse.Namespace) -> dict[str, Callable[[pathlib.Path, int],
 
 def table(results: dict[str, Any]) -> list[str]:
     """Return the results as lines of text."""
+    wide = max(map(len, (THEIRS, *results)))
     titles = ("rows", "cpu", "book", "events", "read", "encode", "queues", "quotes")
-    lines = [f"{'M/s':<56}{''.join(f'{title:>8}' for title in titles)}{'MiB':>7}"]
+    lines = [f"{'M/s':<{wide}}{''.join(f'{title:>8}' for title in titles)}{'MiB':>7}"]
     for name, case in results.items():
         if name == "hftbacktest":
-            lines.append(f"{'hftbacktest converter, same files':<56}" + _its(case))
+            lines.append(f"{THEIRS:<{wide}}" + _its(case))
             continue
         figures = [case["rows_per_s"], case["rows_per_cpu_s"], case["rows_to_quotes_per_cpu_s"]]
         figures += [case["events_per_s"], case["read_rows_per_s"], case["encode_events_per_s"]]
         figures += case["replay_events_per_s"].values()
         shown = "".join(f"{figure / 1e6:>8.2f}" for figure in figures)
-        lines.append(f"{name:<56}{shown}{case['peak_anonymous_mib']:>7.0f}")
+        lines.append(f"{name:<{wide}}{shown}{case['peak_anonymous_mib']:>7.0f}")
     return lines
 
 
