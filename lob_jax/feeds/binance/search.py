@@ -3,7 +3,7 @@
 import numpy as np
 
 from lob_jax.feeds.binance.lines import is_at
-from lob_jax.feeds.reading.words import position_of
+from lob_jax.feeds.reading.words import position_of, same
 from lob_jax.jit import in_place
 
 _LF, _SPACE, _QUOTE, _COLON = 10, 32, 34, 58
@@ -98,5 +98,5 @@ def _symbol_end(data: np.ndarray, at: int) -> int:
 @in_place
 def _repeats(data: np.ndarray, spans: np.ndarray, row: int, begin: int, end: int) -> bool:
     """Return whether a row of `spans` has the symbol that is at a position."""
-    before = data[spans[row, 0] : spans[row, 1]] if row >= 0 else data[:0]
-    return len(before) == end - begin and is_at(data, begin, end, before)
+    size = end - begin
+    return row >= 0 and spans[row, 1] - spans[row, 0] == size and same(data, spans[row, 0], begin, size)

@@ -219,12 +219,8 @@ def _new_order(
     data: np.ndarray, p: int, time: int, stock: int, locate: int, reader: Reader, table: OrderTable, rules: Rules
 ) -> int:
     """A and F: an order joins the book."""
-    order_id, letter, size, price = (
-        big_64_at(data, p + 11),
-        data[p + 19],
-        big_32_at(data, p + 20),
-        big_32_at(data, p + 32),
-    )
+    order_id, letter = big_64_at(data, p + 11), data[p + 19]
+    size, price = big_32_at(data, p + 20), big_32_at(data, p + 32)
     if big_64_at(data, p + 24) != reader.name[locate]:
         reader.at[At.WAS] = locate
         return Outcome.OTHER_STOCK
@@ -301,12 +297,8 @@ def _gone(data: np.ndarray, p: int, time: int, stock: int, reader: Reader, table
 @inlined
 def _swap(data: np.ndarray, p: int, time: int, stock: int, reader: Reader, table: OrderTable, rules: Rules) -> int:
     """U: an order leaves, and another of the same side joins the back of its level."""
-    old, new, size, price = (
-        big_64_at(data, p + 11),
-        big_64_at(data, p + 19),
-        big_32_at(data, p + 27),
-        big_32_at(data, p + 31),
-    )
+    old, new = big_64_at(data, p + 11), big_64_at(data, p + 19)
+    size, price = big_32_at(data, p + 27), big_32_at(data, p + 31)
     row = _row_of(table, old, stock)
     if row == ABSENT:
         reader.at[At.WAS] = old

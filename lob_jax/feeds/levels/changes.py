@@ -23,7 +23,6 @@ __all__ = ["LevelChanges", "LevelDay", "LevelRows", "What"]
 
 _DROPPED = [COUNTS[count] for count in (Count.EARLY_ROWS, Count.EARLY_TRADES, Count.LOST_ROWS, Count.SUPERSEDED)]
 _EMITTED = loops.Emitted._fields[:-2]
-_NONE = np.empty((0, 4), np.int64)
 
 
 class LevelDay(NamedTuple):
@@ -70,7 +69,7 @@ class LevelChanges:
             stamp=np.zeros(2, np.int64),
             held=np.zeros(0, np.int64),
         )
-        self._out = loops.Emitted(*(np.empty(0, COLUMNS[name]) for name in _EMITTED), _NONE, np.zeros(2, np.int64))
+        self._out = _room_for(0)
         self._traded = {"lots_explained": 0, "lots_hidden": 0}
         self.price_divisor = self.quantum_divisor = self.size_divisor = 0
         self._signed = False
@@ -155,8 +154,7 @@ class LevelChanges:
         levels = int((self._levels.side[:, END] - self._levels.side[:, FIRST]).sum())
         room = 2 * (rows + int(self._work.state[State.PENDING])) + levels + 1
         if room > len(self._out.time_ns):
-            columns = (np.empty(room, COLUMNS[name]) for name in _EMITTED)
-            self._out = loops.Emitted(*columns, np.empty((room, 4), np.int64), np.zeros(2, np.int64))
+            self._out = _room_for(room)
         self._out.at[:] = 0
         return self._out
 
@@ -169,6 +167,12 @@ class LevelChanges:
         self._store.append(
             Events.from_columns(**columns), Corrections(event.copy(), side.astype(np.int8), price.copy(), size.copy())
         )
+
+
+def _room_for(events: int) -> loops.Emitted:
+    """Return output buffers for so many events, and as many corrections."""
+    columns = (np.empty(events, COLUMNS[name]) for name in _EMITTED)
+    return loops.Emitted(*columns, np.empty((events, 4), np.int64), np.zeros(2, np.int64))
 
 
 def _exact_sum(sizes: np.ndarray) -> int:

@@ -20,40 +20,34 @@ _TEN, _HUNDRED, _TEN_THOUSAND = np.uint64(10), np.uint64(100), np.uint64(10_000)
 _THREE, _NONE = np.uint64(3), np.uint64(0)
 
 
-@intrinsic
-def word_at(typing: Any, data: Any, place: Any) -> Any:
-    """Return eight bytes of a contiguous uint8 array from a position on, the first one lowest; unchecked."""
+def _load(bits: int, order: str, result: Any) -> Any:
+    """Return a function of a contiguous uint8 array and a position that reads an unsigned number of so many bits there.
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, args[0])
-        pointer = builder.bitcast(builder.gep(array.data, [args[1]]), ir.IntType(64).as_pointer())
-        word = builder.load(pointer, align=1)
-        return word if sys.byteorder == "little" else builder.bswap(word)
+    It checks no bounds.
 
-    return types.uint64(data, place), code
-
-
-def _big_endian(bits: int) -> Any:
-    """Return a function that reads a number of as many bits, its first byte the highest one, as an int64."""
+    Args:
+      bits: size of the number, at most 64.
+      order: "little" if its first byte is the lowest one, "big" if it is the highest.
+      result: Numba's type of the result, of 64 bits.
+    """
 
     @intrinsic
     def number_at(typing: Any, data: Any, place: Any) -> Any:
-        """Return the number in a contiguous uint8 array from a position on; unchecked."""
-
         def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             array = context.make_array(signature.args[0])(context, builder, args[0])
             pointer = builder.bitcast(builder.gep(array.data, [args[1]]), ir.IntType(bits).as_pointer())
             number = builder.load(pointer, align=1)
-            if sys.byteorder == "little":
+            if sys.byteorder != order:
                 number = builder.bswap(number)
             return builder.zext(number, ir.IntType(64)) if bits < 64 else number
 
-        return types.int64(data, place), code
+        return result(data, place), code
 
     return number_at
 
 
-big_16_at, big_32_at, big_64_at = _big_endian(16), _big_endian(32), _big_endian(64)
+word_at = _load(64, "little", types.uint64)  # eight bytes of text, the first one lowest
+big_16_at, big_32_at, big_64_at = (_load(bits, "big", types.int64) for bits in (16, 32, 64))
 
 
 @intrinsic
