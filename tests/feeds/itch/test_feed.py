@@ -85,7 +85,7 @@ def test_the_tick_of_a_stock_fits_its_prices(tmp_path):
     days = {day.instrument.symbol: day for day in ItchFeed().read_all(two_stocks(tmp_path))}
     assert {symbol: day.instrument.tick for symbol, day in days.items()} == {"TEST": 100, "OTHER": 50}
     path = tmp_path / "2019-01-31.itch"
-    path.write_bytes(directory() + add(T, 1, b"B", 5, 1_000_000) + add(T, 2, b"B", 5, 9_999))
+    path.write_bytes(directory() + add(T, 1, b"B", 5, 9_999) + add(T, 2, b"B", 5, 1_000_000))
     assert ItchFeed().read(path).instrument.tick == 1
     path.write_bytes(
         directory() + add(T, 1, b"B", 5, 1_000_000) + message("U", T, (1, 8), (2, 8), (5, 4), (999_950, 4))
