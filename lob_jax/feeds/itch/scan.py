@@ -16,7 +16,7 @@ from lob_jax.feeds.reading.order_table import new_table, room_for
 from lob_jax.feeds.reading.recognise import refuse_known
 from lob_jax.feeds.reading.source import Source, refuse_unreadable
 
-_ROWS_AT_ONCE = 1 << 16
+_ROWS_AT_ONCE = 1 << 17
 _BLOCK_BYTES = 1 << 18  # of the file at once: they stay in the processor's cache
 _FEW_ORDERS = 1 << 10
 _BYTES_AN_EVENT = 24  # estimates the events of a file; buffers that are too large cost nothing until written to

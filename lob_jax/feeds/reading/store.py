@@ -23,6 +23,7 @@ class EventStore:
         self._parts: dict[str, list[np.ndarray]] = {}
         self._zeros: dict[str, int] = {}  # leading zeros of each column
         self._begun: set[str] = set()
+        self._files: dict[str, pathlib.Path] = {}  # of the columns begun; a path is slow to build for every block
         self.events = 0
         self.corrections = 0
         if folder is not None:
@@ -67,7 +68,7 @@ class EventStore:
         if self._folder is None:
             self._parts[name].append(values if values.base is None else values.copy())
             return
-        with (self._folder / f"{name}.column").open("ab") as file:
+        with self._files[name].open("ab") as file:
             file.write(values.data)
 
     def _begin(self, name: str, dtype: np.dtype) -> None:
@@ -76,8 +77,10 @@ class EventStore:
         zeros = self._zeros.get(name, 0)
         if self._folder is None:
             self._parts[name] = [np.zeros(zeros, dtype)] if zeros else []
-        elif zeros:
-            with (self._folder / f"{name}.column").open("wb") as file:
+            return
+        self._files[name] = self._folder / f"{name}.column"
+        if zeros:
+            with self._files[name].open("wb") as file:
                 # Extending a file this way leaves a hole that reads as zeros and takes no disk blocks.
                 file.truncate(zeros * dtype.itemsize)
 
@@ -87,7 +90,7 @@ class EventStore:
         if self._folder is None:
             parts = self._parts.pop(name)
             return parts[0] if len(parts) == 1 else np.concatenate(parts)
-        return np.memmap(self._folder / f"{name}.column", dtype, "c", shape=(rows,))
+        return np.memmap(self._files[name], dtype, "c", shape=(rows,))
 
     def _change(self, name: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
         if name not in self._begun:
@@ -96,6 +99,6 @@ class EventStore:
             self._parts[name] = [change(part) for part in self._parts[name]]
         else:
             dtype = {**COLUMNS, **{f"correction_{n}": d for n, d in CORRECTION_COLUMNS.items()}}[name]
-            column = np.memmap(self._folder / f"{name}.column", dtype, "r+")
+            column = np.memmap(self._files[name], dtype, "r+")
             for first in range(0, len(column), _ROWS_AT_ONCE):
                 column[first : first + _ROWS_AT_ONCE] = change(column[first : first + _ROWS_AT_ONCE])
