@@ -222,7 +222,7 @@ def _change(levels: Levels, kind: int, side: int, price: int, size: int) -> None
     if size <= 0 or kind < _ADD or kind > _EXECUTE:
         return
     s = 0 if side > 0 else 1
-    row = _rank(levels, s, price)
+    row = _near_rank(levels, s, price)
     placed = row < levels.side[s, END] and levels.price[s, row] == price
     held = levels.size[s, row] if placed else 0
     if kind == _ADD:
@@ -274,24 +274,14 @@ def _note_best(levels: Levels, s: int) -> None:
 
 @inlined
 def _rank(levels: Levels, s: int, price: int) -> int:
-    """Return the row just after the levels that are worse than a price.
+    """Return the row just after the levels that are worse than a price, by galloping search as in `kernel.rank`.
 
-    The search begins at the row found last rather than at the best one: rows of a message name levels one after the
-    other. The rows around it are compared all at once: a search that branches is mispredicted at every other event.
-    Beyond them it gallops as in `kernel.rank`.
+    It begins at the row found last rather than at the best one: rows of a message name levels one after the other.
     """
     prices, first, end = levels.price[s], levels.side[s, FIRST], levels.side[s, END]
     flip = -s  # the bits of asks are inverted, which inverts their order
     key = price ^ flip
     begin = max(min(levels.side[s, _FOUND], end), first)
-    low = max(min(begin - _NEAR // 2, end - _NEAR), first)
-    if end - low >= _NEAR:
-        near, worse = prices[low : low + _NEAR], 0
-        for k in range(_NEAR):
-            worse += (near[k] ^ flip) < key
-        if (worse > 0 or low == first) and (worse < _NEAR or low + _NEAR == end):
-            levels.side[s, _FOUND] = low + worse
-            return low + worse
     high, low, stride = begin, begin - 1, 1
     while low >= first and (prices[low] ^ flip) >= key:
         high = low
@@ -313,6 +303,27 @@ def _rank(levels: Levels, s: int, price: int) -> int:
             high = middle
     levels.side[s, _FOUND] = low
     return low
+
+
+@inlined
+def _near_rank(levels: Levels, s: int, price: int) -> int:
+    """Return the same for an event, which is about any level near the one before.
+
+    The rows around the one found last are compared all at once: a search that branches is mispredicted at every other
+    event.
+    """
+    prices, first, end = levels.price[s], levels.side[s, FIRST], levels.side[s, END]
+    flip = -s  # as in `_rank`
+    key = price ^ flip
+    low = max(min(levels.side[s, _FOUND] - _NEAR // 2, end - _NEAR), first)
+    if low + _NEAR <= end:
+        near, worse = prices[low : low + _NEAR], 0
+        for k in range(_NEAR):
+            worse += (near[k] ^ flip) < key
+        if (worse > 0 or low == first) and (worse < _NEAR or low + _NEAR == end):
+            levels.side[s, _FOUND] = low + worse
+            return low + worse
+    return _rank(levels, s, price)
 
 
 @in_place

@@ -95,6 +95,26 @@ def test_a_level_is_found_among_thousands():
     assert side_of(book, 0) == [(p, p) for p in range(2000, 0, -1)]
 
 
+def test_an_event_finds_its_level_near_the_one_before_and_far_from_it():
+    """Steps of all lengths, over prices of both signs; only every other price has a level."""
+    rng, book, prices = np.random.default_rng(3), book_of(room=500), np.arange(-400, 400, 2)
+    held = {(side, price): 5 for side in (BID, ASK) for price in prices.tolist()}
+    for side, price in held:
+        lv.set_level(book, side, price, 5)
+    row = 200
+    for _ in range(5000):
+        row = int(np.clip(row + rng.choice([-1, 1]) * (int(rng.choice([0, 1, 6, 7, 8, 9, 10, 16, 40, 300]))), 0, 399))
+        side, price, add = int(rng.choice([BID, ASK])), int(prices[row]), bool(rng.integers(2))
+        size = 3 if add else min(2, held[side, price] - 1)
+        held[side, price] += size if add else -size
+        lv.change(book, Kind.ADD if add else Kind.CANCEL, side, price, size)
+        lv.change(book, Kind.CANCEL, side, price + 1, 1)
+    for s, side in enumerate((BID, ASK)):
+        expected = [(price, held[side, price]) for price in prices.tolist()]
+        assert side_of(book, s) == (expected if side == ASK else expected[::-1])
+    assert book.counters[lv.LevelCounter.UNKNOWN_LEVEL] == 5000
+
+
 def test_places_are_vacated_taken_again_and_closed_up():
     """Many levels appear and disappear at old and new prices; a dictionary holds the expected state."""
     rng, book, held = np.random.default_rng(2), book_of(room=3000), {BID: {}, ASK: {}}
