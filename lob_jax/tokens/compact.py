@@ -181,7 +181,9 @@ class CompactTokenizer:
         events = Events.from_columns(time_ns=rows[:, 0], price=rows[:, 1], size=rows[:, 2], **columns)
         return events.flagged(Flag.OWN, is_own)
 
-    def sets(self, tokens: np.ndarray, day: MarketDay, *, closed: int = 0) -> TokenSets:
+    def sets(
+        self, tokens: np.ndarray, day: MarketDay, *, closed: int = 0, rows: tuple[int, int] | None = None
+    ) -> TokenSets:
         """Return the set in the place of each token, on the true book before its event, see `Tokenizer.sets`.
 
         Raises:
@@ -190,7 +192,8 @@ class CompactTokenizer:
         tokens = np.asarray(tokens)
         self.grammar.check(tokens)
         rules = rules_of(day, gap_digits=v.MAX_NUMBER_DIGITS)
-        return compact_sets(tokens.astype(np.int64), day, self.bins, rules, closed=closed)
+        sets = compact_sets(tokens.astype(np.int64), day, self.bins, rules, closed=closed)
+        return sets if rows is None else sets.between(*rows)
 
     def queues(self, tokens: np.ndarray, day: MarketDay) -> np.ndarray:
         """Return zeros: after a token, its event is complete, see `Tokenizer.queues`."""

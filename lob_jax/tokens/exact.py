@@ -142,13 +142,15 @@ class ExactTokenizer:
             raise refusal(parsed, resolved.done, places[resolved.done])
         return _as_events(parsed, resolved).flagged(Flag.OWN, of_user)
 
-    def sets(self, tokens: np.ndarray, day: MarketDay, *, closed: int = 0) -> TokenSets:
+    def sets(
+        self, tokens: np.ndarray, day: MarketDay, *, closed: int = 0, rows: tuple[int, int] | None = None
+    ) -> TokenSets:
         """Return the set in the place of each token, see `Tokenizer.sets`; the day's events are not read.
 
         Raises:
           InputError: the tokens are ill-formed; names the position. Or a price is out of range.
         """
-        return exact_sets(self._accepted(tokens)[0], day, self._rules(day), closed=closed)
+        return exact_sets(self._accepted(tokens)[0], day, self._rules(day), closed=closed, rows=rows)
 
     def queues(self, tokens: np.ndarray, day: MarketDay) -> np.ndarray:
         """Return the orders and sizes that belong to what is spelled after each token, see `Tokenizer.queues`.

@@ -107,7 +107,9 @@ class Tokenizer(Protocol):
           InputError: the tokens are ill-formed or end inside an event; names the position.
         """
 
-    def sets(self, tokens: np.ndarray, day: MarketDay, *, closed: int = 0) -> "TokenSets":
+    def sets(
+        self, tokens: np.ndarray, day: MarketDay, *, closed: int = 0, rows: tuple[int, int] | None = None
+    ) -> "TokenSets":
         """Return the set of tokens that may stand in the place of each token, and whether it is in its set.
 
         A token is in the set if the grammar allows it, and it can be continued to an event that the book before the
@@ -118,6 +120,7 @@ class Tokenizer(Protocol):
           tokens: T tokens; BOS in front, and EOS and PAD behind are optional.
           day: the instrument, the starting book and the corrections; the events where the tokens do not contain them.
           closed: what halts before the first event have closed, see `lob_jax.events.halts`.
+          rows: the first of the tokens whose sets are wanted, and the one behind the last of them; None for all.
 
         Raises:
           InputError: the tokens are ill-formed.

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 
 from lob_jax.data.records import beam
+from lob_jax.data.records.decoding import Column, StoredRecord, columns_of
 from lob_jax.data.records.files import sha256_of
 from lob_jax.data.records.folder import DAYS, find_or_build
 from lob_jax.data.records.jobs import finished, lay_out, make_jobs, write_days
@@ -282,21 +283,21 @@ def _build(
 
 
 class PreparedRecords:
-    """The records of one split, by index, as dicts of NumPy arrays; picklable."""
+    """The records of one split, by index; picklable."""
 
-    def __init__(self, source: Sequence[dict[str, Any]], outlines: list[Outline], *, tokenizer: str):
-        self._source, self.outlines, self._tokenizer = source, outlines, tokenizer
+    def __init__(
+        self, source: Sequence[bytes], columns: Mapping[str, Column], outlines: list[Outline], *, tokenizer: str
+    ):
+        self._source, self._columns, self.outlines, self._beside = source, columns, outlines, {"tokenizer": tokenizer}
 
     def __len__(self) -> int:
         return len(self._source)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> StoredRecord:
         """Return one record, see `make_records`; its arrays are read-only."""
         if not 0 <= index < len(self):
             raise IndexError(f"record {index} of {len(self)}")
-        record = dict(self._source[index])
-        record["instrument"], record["tokenizer"] = record["instrument"].decode(), self._tokenizer
-        return record
+        return StoredRecord(self._source[index], self._columns, self._beside)
 
 
 def open_records(folder: pathlib.Path, split: str) -> PreparedRecords:
@@ -312,6 +313,8 @@ def open_records(folder: pathlib.Path, split: str) -> PreparedRecords:
         )
     version = pathlib.Path(folder) / LobEvents.name / str(LobEvents.VERSION)
     builder = tfds.builder_from_directory(version)
-    source: Any = builder.as_data_source(split)  # ty: ignore[invalid-argument-type]  # a decorator of TFDS hides `self`
+    how = {"deserialize_method": tfds.decode.DeserializeMethod.RAW_BYTES}
+    source: Any = builder.as_data_source(split, **how)  # ty: ignore[invalid-argument-type]  # a decorator hides `self`
+    columns, outlines = columns_of(builder.info.features), manifest["outlines"][split]
     tokenizer = Vocabulary.load(pathlib.Path(folder) / VOCABULARY).tokenizer
-    return PreparedRecords(source, [Outline(*about) for about in manifest["outlines"][split]], tokenizer=tokenizer)
+    return PreparedRecords(source, columns, [Outline(*about) for about in outlines], tokenizer=tokenizer)

@@ -2,15 +2,19 @@
 
 import collections
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from lob_jax.data.records.escapes import record_sets
 from lob_jax.data.records.records import Outline, Record, RecordSource, outline
 from lob_jax.data.windows.known import NOTHING, SETS, Beside, Known, along, known_along, sets_along
+from lob_jax.data.windows.sets import RecordSets
 from lob_jax.errors import InputError
-from lob_jax.tokens.sets.token_sets import TokenSets, join_sets
+from lob_jax.tokens.sets.distinct import DistinctSets, join_sets
+from lob_jax.tokens.sets.token_sets import TokenSets
 from lob_jax.tokens.vocabulary import BOS, PAD, REGIME_BASE
 
 Window = dict[str, np.ndarray]
@@ -47,7 +51,7 @@ class PreparedRecord:
       clock_row: int32 [T], the row of the record's clock that is known after a token, see `Along`.
       book_row: int32 [T], the row of the book that is known after a token.
       known: the additional arrays of windows, by name.
-      sets: the sets in the places of the tokens, if windows are cut that have them.
+      sets: the sets in the places of the tokens, if windows are cut that have them; it grows.
     """
 
     tokens: np.ndarray
@@ -55,12 +59,16 @@ class PreparedRecord:
     clock_row: np.ndarray
     book_row: np.ndarray
     known: dict[str, Known]
-    sets: TokenSets | None = None
+    sets: RecordSets | None = None
 
     def nbytes(self) -> int:
         """Return the number of bytes of all arrays; an array that is shared counts once."""
+        return self._own_nbytes + (self.sets.nbytes if self.sets else 0)
+
+    @functools.cached_property
+    def _own_nbytes(self) -> int:
         known = [array for one in self.known.values() for array in (one.values, one.row)]
-        arrays = (self.tokens, self.event, self.clock_row, self.book_row, *known, *(self.sets or ()))
+        arrays = (self.tokens, self.event, self.clock_row, self.book_row, *known)
         held = {id(array): array for array in arrays}
         return sum(array.nbytes for array in held.values())
 
@@ -134,7 +142,7 @@ class TokenBookDataset:
         """Return one window."""
         return self.cut(self.spans[index])
 
-    def together(self, indices: Sequence[int], allocate: Allocate = np.empty) -> tuple[Window, TokenSets | None]:
+    def together(self, indices: Sequence[int], allocate: Allocate = np.empty) -> tuple[Window, DistinctSets | None]:
         """Return the windows of some indices, at least one, with a leading axis B; and their sets, if they have any.
 
         Args:
@@ -152,11 +160,14 @@ class TokenBookDataset:
             write_window(windows, row, record, span, prefix=prefix)
             if record.sets is not None:
                 sets.append(record.sets.places(span.start + 1 - prefix, self.context + 1))
+                self._cache.measure(span.record)
         return windows, join_sets(sets) if sets else None
 
     def cut(self, span: Span) -> Window:
         """Return the window of a span."""
-        return self.cut_from(self.prepared(span.record), span)
+        window = self.cut_from(self.prepared(span.record), span)
+        self._cache.measure(span.record)
+        return window
 
     def cut_from(self, record: PreparedRecord, span: Span) -> Window:
         """Return the window of a span of a given record."""
@@ -197,10 +208,9 @@ class TokenBookDataset:
         return dataclasses.replace(prepared, sets=sets_along(record, self.beside))
 
     def sets(self, record: int) -> TokenSets:
-        """Return the sets in the places of a record's tokens, which windows have; from the cache if possible."""
-        sets = self.prepared(record).sets
-        assert sets is not None, "windows have no sets"
-        return sets
+        """Return the sets in the places of a record's tokens, which windows have."""
+        assert self.beside.tokenizer is not None, "windows have no sets"
+        return record_sets(self.source[record], self.beside.tokenizer)
 
 
 def _check_sizes(context: int, time_buckets: int) -> None:
@@ -228,6 +238,7 @@ class RecordCache:
     def __init__(self, budget: int):
         self.budget, self.used = budget, 0
         self._records: collections.OrderedDict[int, PreparedRecord] = collections.OrderedDict()
+        self._nbytes: dict[int, int] = {}
 
     def get(self, index: int) -> PreparedRecord | None:
         """Return a record, or None if it is not in the cache."""
@@ -238,15 +249,21 @@ class RecordCache:
     def put(self, index: int, record: PreparedRecord) -> None:
         """Add a record, and evict the least recently used ones."""
         self._records[index] = record
-        self.used += record.nbytes()
+        self.measure(index)
+
+    def measure(self, index: int) -> None:
+        """Take into account that a record in the cache may have grown."""
+        nbytes = self._records[index].nbytes()
+        self.used += nbytes - self._nbytes.get(index, 0)
+        self._nbytes[index] = nbytes
         while self.used > self.budget and len(self._records) > 1:  # the newest stays, even if it exceeds the budget
-            self.used -= self._records.popitem(last=False)[1].nbytes()
+            self.used -= self._nbytes.pop(self._records.popitem(last=False)[0])
 
     def __len__(self) -> int:
         return len(self._records)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"budget": self.budget, "used": 0, "_records": collections.OrderedDict()}
+        return vars(RecordCache(self.budget))
 
 
 def training_spans(about: Outline, *, context: int) -> Iterator[tuple[int, int, int]]:
@@ -303,7 +320,7 @@ def cut_window(record: PreparedRecord, span: Span, *, context: int, prefix: bool
     windows = room_for(record, 1, context, np.empty)
     write_window(windows, 0, record, span, prefix=prefix)
     if record.sets is not None:
-        windows[SETS] = record.sets.places(span.start + 1 - prefix, context + 1).packed(np.arange(context + 1))[None]
+        windows[SETS] = record.sets.places(span.start + 1 - prefix, context + 1).packed()[None]
     return {name: array[0, ...] for name, array in windows.items()}
 
 

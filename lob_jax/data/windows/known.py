@@ -15,13 +15,12 @@ from lob_jax.book.flow import FlowState, blank_flow
 from lob_jax.book.queue import recent_sizes
 from lob_jax.data.labels.moves import NO_LABEL, Outlooks
 from lob_jax.data.labels.regimes import Regimes
-from lob_jax.data.records.escapes import record_sets
 from lob_jax.data.records.records import Record, read_record, record_instrument, record_opening, record_tokenizer
 from lob_jax.data.windows.flow import flow_at, record_flow
+from lob_jax.data.windows.sets import RecordSets
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND, Instrument
 from lob_jax.tokens.latest import latest_along
-from lob_jax.tokens.sets.token_sets import TokenSets
 from lob_jax.tokens.states import kinds_along, states_along
 from lob_jax.tokens.tokenizer import Tokenizer
 from lob_jax.tokens.vocabulary import event_index
@@ -175,8 +174,8 @@ def known_along(record: Along) -> dict[str, Known]:
     return {name: MAKERS[name](record) for name in record.beside.names if name != SETS}
 
 
-def sets_along(record: Record, beside: Beside) -> TokenSets | None:
-    """Return the token sets of a record, if they are requested.
+def sets_along(record: Record, beside: Beside) -> RecordSets | None:
+    """Return the token sets of a record, if they are requested; they are found later.
 
     Raises:
       InputError: the tokenizer is not given.
@@ -185,7 +184,7 @@ def sets_along(record: Record, beside: Beside) -> TokenSets | None:
         return None
     if beside.tokenizer is None:
         raise _not_given(SETS, "tokenizer")
-    return record_sets(record, beside.tokenizer)
+    return RecordSets(record, beside.tokenizer)
 
 
 def time_bucket(since_midnight_ns: np.ndarray, *, time_buckets: int) -> np.ndarray:

@@ -22,7 +22,8 @@ from lob_jax.data.windows.order import Order
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.errors import InputError
 from lob_jax.signals import leave_to_parent
-from lob_jax.tokens.sets.token_sets import PACKED, TokenSets
+from lob_jax.tokens.sets.distinct import DistinctSets
+from lob_jax.tokens.sets.token_sets import PACKED
 
 ENDLESS = 2**62  # windows
 ALIGNED = 64  # bytes
@@ -107,7 +108,7 @@ class Unpacking(grain.transforms.Map):
     def map(self, element: dict[str, Any]) -> Window:
         """Return a batch."""
         sets = element.get(SETS)
-        if not isinstance(sets, TokenSets):  # as in windows that are stacked
+        if not isinstance(sets, DistinctSets):  # as in windows that are stacked
             return element
         count = len(element["tokens"])
         bits = aligned((count, sets.rows // count, PACKED), np.uint8)

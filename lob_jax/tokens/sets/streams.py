@@ -31,7 +31,9 @@ def rules_of(day: MarketDay, *, gap_digits: int, ranks: bool = False) -> Rules:
     return Rules(*units, MOST_DISTANCE, MOST_LOTS, gap_digits, int(ranks), largest=np.full(len(Kind) + 1, MOST_LOTS))
 
 
-def exact_sets(tokens: np.ndarray, day: MarketDay, rules: Rules, *, closed: int) -> TokenSets:
+def exact_sets(
+    tokens: np.ndarray, day: MarketDay, rules: Rules, *, closed: int, rows: tuple[int, int] | None = None
+) -> TokenSets:
     """Return the sets in the places of exact tokens, on the decoder's book.
 
     Args:
@@ -40,12 +42,21 @@ def exact_sets(tokens: np.ndarray, day: MarketDay, rules: Rules, *, closed: int)
       day: its starting book and corrections; its events are not read.
       rules: see `rules_of`.
       closed: what halts before the first event have closed, see `lob_jax.events.halts`.
+      rows: the first of the wanted tokens and the one behind the last; None for all.
 
     Raises:
       InputError: a price is out of range, or a correction follows an event that is not there.
     """
-    state = _exact_walk(tokens, day, rules, closed=closed)
-    return _walked(lambda *where: walk.advance(state, *where), tokens)
+    state, (first, stop) = _exact_walk(tokens, day, rules, closed=closed), rows or (0, len(tokens))
+    bos = int(len(tokens) > 0 and tokens[0] == v.BOS)
+    begin = first  # of the event that the first wanted token belongs to: what it allows depends on those before it
+    while begin > bos and not v.IS_HEAD_V[tokens[min(begin, len(tokens) - 1)]]:
+        begin -= 1
+    passed = walk.pass_over(state, np.ascontiguousarray(tokens[bos:begin], np.int64))
+    if bos + passed < begin:
+        raise _out_of_range(bos + passed)
+    sets = _walked(lambda *where: walk.advance(state, *where), tokens[begin:stop], before=begin)
+    return sets.between(first - begin, stop - begin)
 
 
 def exact_queues(tokens: np.ndarray, day: MarketDay, rules: Rules) -> np.ndarray:
@@ -108,8 +119,11 @@ def compact_sets(tokens: np.ndarray, day: MarketDay, bins: CompactBins, rules: R
     return _walked(lambda *where: compact_walk.advance(state, *where), tokens)
 
 
-def _walked(advance: Callable[..., tuple[int, int]], tokens: np.ndarray) -> TokenSets:
-    """Return the sets that a walk finds, in larger and larger memory; those in the place of BOS contain BOS alone."""
+def _walked(advance: Callable[..., tuple[int, int]], tokens: np.ndarray, *, before: int = 0) -> TokenSets:
+    """Return the sets that a walk finds, in larger and larger memory; those in the place of BOS contain BOS alone.
+
+    Errors name the position among all tokens, `before` of which are in front of these.
+    """
     bos = int(len(tokens) > 0 and tokens[0] == v.BOS)
     tokens = np.ascontiguousarray(tokens[bos:], np.int64)
     ranges = new_ranges(_RANGES_A_TOKEN * len(tokens) + 2 * ROW_ROOM)
@@ -120,7 +134,7 @@ def _walked(advance: Callable[..., tuple[int, int]], tokens: np.ndarray) -> Toke
         if stop == Stop.FULL:
             ranges = grown(ranges, 2 * len(ranges.first))
     if stop == Stop.OUT_OF_RANGE:
-        raise _out_of_range(bos + at)
+        raise _out_of_range(before + bos + at)
     sets = TokenSets(offset, *_used(ranges, int(offset[-1])), outside)
     return _behind_bos(sets) if bos else sets
 

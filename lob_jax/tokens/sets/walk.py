@@ -98,6 +98,27 @@ def advance(
 
 
 @in_place
+def pass_over(walk: Walk, tokens: np.ndarray) -> int:
+    """Walk over the tokens of complete events without their sets.
+
+    No set of an earlier event has a part in those of a later one: once they are not asked for, only the book is
+    followed.
+
+    Args:
+      walk: changed in place.
+      tokens: int64 [T], which the grammar allows, without BOS.
+
+    Returns:
+      How many tokens were read: fewer than T if the price of the next event is out of range.
+    """
+    for at in range(len(tokens)):
+        sp.read(walk.spelling, tokens[at], walk.rules.gap_digits)
+        if sp.is_time(tokens[at]) and not walk.spelling[sp.TAKEN] and not take(walk, 0):
+            return at
+    return len(tokens)
+
+
+@in_place
 def follow_queues(walk: Walk, tokens: np.ndarray, recent: np.ndarray, codes_TQ: np.ndarray) -> int:
     """Walk over all tokens, and note after each the queue at the price that is spelled, and the last sizes of its side.
 

@@ -23,6 +23,7 @@ from lob_jax.data.windows.known import MAKERS, Beside, Known, time_bucket
 from lob_jax.errors import InputError
 from lob_jax.models.masking import unpacked
 from lob_jax.tokens.exact import ExactTokenizer
+from lob_jax.tokens.sets.distinct import distinct
 from lob_jax.tokens.sets.token_sets import TokenSets
 from lob_jax.tokens.vocabulary import BOS, EOS, PAD, REGIME_BASE, TIME_BACK, TIME_SKIP
 
@@ -81,7 +82,7 @@ def test_the_sets_of_a_window_are_those_in_the_places_of_the_next_tokens(hand_re
     # The set in the place of token t is token t alone, and the one before the last place is empty.
     first = np.arange(100, 100 + count - 1).astype(np.uint16)
     offset = np.append(np.arange(count), count - 1)
-    prepared = dataclasses.replace(prepared, sets=TokenSets(offset, first, first, np.zeros(count, np.uint8)))
+    prepared = dataclasses.replace(prepared, sets=distinct(TokenSets(offset, first, first, np.zeros(count, np.uint8))))
     for span in (Span(0, -1, 0, 8), Span(0, 5, 6, 12), Span(0, count - 4, count - 3, count)):
         allowed = cut_window(prepared, span, context=8)["allowed"]
         bits = np.asarray(unpacked(allowed))

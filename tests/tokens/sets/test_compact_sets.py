@@ -123,6 +123,22 @@ def test_the_book_is_the_true_one():
     assert COMPACT.sets(COMPACT.encode(unnamed), unnamed).outside.tolist() == [0, 0, 0, Escape.NO_SUCH_ORDER]
 
 
+def test_the_sets_of_some_tokens_are_those_among_all():
+    day = day_of(book((BID, 100, 5, 0), (ASK, 103, 7, 0))).with_events(
+        Events.from_columns(
+            kind=np.array([Kind.ADD, Kind.EXECUTE, Kind.ADD]),
+            side=np.array([BID, ASK, ASK]),
+            price=TICK * np.array([101, 103, 102]),
+            size=np.array([4, 7, 2]),
+        )
+    )
+    tokens = COMPACT.encode(day)
+    whole, some = COMPACT.sets(tokens, day), COMPACT.sets(tokens, day, rows=(1, 3))
+    for found, expected in zip(some, whole.between(1, 3), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert some.rows == 2 and whole.rows == 3
+
+
 def test_more_tokens_than_events_are_refused():
     day = day_of(book((BID, 100, 5, 0)))
     with pytest.raises(InputError, match="more compact tokens than events"):

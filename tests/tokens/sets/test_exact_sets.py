@@ -54,6 +54,31 @@ def test_the_sets_are_those_of_brute_force(day, seed, closed, time_digits, escap
     assert (sets.first <= sets.last).all() and (gaps > 1).all()
 
 
+@settings(max_examples=30)
+@given(
+    day=days(),
+    seed=st.integers(0, 2**32 - 1),
+    closed=st.sampled_from([OPEN, QUOTING, CLOSED]),
+    escapes=st.sampled_from([0.0, 0.2]),
+    ranks=st.booleans(),
+    framed=st.booleans(),
+)
+def test_the_sets_of_some_tokens_are_those_among_all(day, seed, closed, escapes, ranks, framed):
+    """From any token on: within events, behind escapes, halts and corrections, and on what frames a stream."""
+    rng, rules = np.random.default_rng(seed), rules_of(day, gap_digits=12, ranks=ranks)
+    rules = rules._replace(most_distance=FAR, most_lots=LOTS)
+    tokens, _ = drawn(day, rules, rng, closed=closed, time_digits=None, escapes=escapes)
+    if framed:
+        tokens = np.concatenate([[v.BOS], tokens, [v.PAD]])
+    whole = exact_sets(tokens, day, rules, closed=closed)
+    for first in range(len(tokens) + 1):
+        stop = int(rng.integers(first, len(tokens) + 1))
+        some = exact_sets(tokens, day, rules, closed=closed, rows=(first, stop))
+        for name, found, expected in zip(some._fields, some, whole.between(first, stop), strict=True):
+            np.testing.assert_array_equal(found, expected, f"{name} of {first}..{stop}")
+            assert found.dtype == expected.dtype
+
+
 @settings(max_examples=15)
 @given(day=days(), seed=st.integers(0, 2**32 - 1))
 def test_a_set_depends_on_nothing_from_its_place_on(day, seed):
@@ -218,6 +243,11 @@ def test_what_is_wrong_with_a_stream_is_said():
     with pytest.raises(InputError, match="a decoded price is out of range") as refused:
         EXACT.sets(tokens, wide)
     assert refused.value.where == "token 7"
+    event = np.array([1000 * ADD, v.SIZE + 1, v.TIME])
+    for rows in ((1, 11), (10, 11)):  # the price in question is found among them, and before them
+        with pytest.raises(InputError, match="a decoded price is out of range") as refused:
+            EXACT.sets(np.concatenate([tokens, event]), wide, rows=rows)
+        assert refused.value.where == "token 7"
 
 
 @pytest.mark.slow

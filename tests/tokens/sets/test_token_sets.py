@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lob_jax.tokens.sets.planes import pack, unpack
-from lob_jax.tokens.sets.token_sets import HASHES, PACKED, TokenSets, join_sets
+from lob_jax.tokens.sets.token_sets import TokenSets
 from lob_jax.tokens.vocabulary import VOCAB_SIZE
 
 # Rows: two ranges at the ends, nothing, all, one token, two ranges within one byte.
@@ -54,34 +54,6 @@ def test_bits_and_members_are_those_of_the_ranges(cuts, chosen):
     edges = np.clip([edge + by for row in rows for pair in row for edge in pair for by in (-1, 0, 1)], 0, 9999)
     for row in range(len(rows)):
         np.testing.assert_array_equal(sets.contains(np.full(len(edges), row), edges), allowed[row, edges.astype(int)])
-
-
-def test_a_set_is_taken_from_another_row_only_if_it_is_the_same():
-    """Of more sets than there are hashes, which differ in where a range begins, or ends, or how many there are."""
-    firsts = [[(first, 4_000)] for first in range(2 * HASHES)]
-    lasts = [[(3_000, last)] for last in range(3_000, 3_000 + 2 * HASHES)]
-    numbers = [[(first, first) for first in range(0, 2 * count, 2)] for count in range(64)]
-    rows = [*firsts, *lasts, *numbers]
-    chosen = np.random.default_rng(0).permutation(len(rows))
-    bits = sets_of(rows).packed(chosen)
-    for at in range(0, len(chosen), 256):
-        allowed = members([rows[row] for row in chosen[at : at + 256]])
-        np.testing.assert_array_equal(bits[at : at + 256], pack(allowed))
-
-
-def test_rows_outside_are_empty():
-    sets, allowed = sets_of(ROWS), members(ROWS)
-    for first, count in ((-3, 5), (-1, 9), (2, 2), (3, 6), (5, 4), (7, 3), (-2, 2)):
-        part, rows = sets.places(first, count), np.arange(first, first + count)
-        inside = (rows >= 0) & (rows < sets.rows)
-        assert part.rows == count
-        bits = np.full((count, PACKED), 255, np.uint8)
-        part.pack(0, bits)
-        np.testing.assert_array_equal(unpack(bits)[inside], allowed[rows[inside]])
-        np.testing.assert_array_equal(part.outside, np.where(inside, rows, 0))
-        assert not bits[~inside].any()
-    both = join_sets([sets.places(3, 4), sets.places(0, 2)])
-    np.testing.assert_array_equal(unpack(both.packed(np.arange(6)))[[0, 1, 4, 5]], allowed[[3, 4, 0, 1]])
 
 
 @pytest.mark.parametrize(("first", "last"), [(0, 5), (1, 4), (2, 2), (3, 5)])

@@ -1,0 +1,189 @@
+"""`DistinctSets`: the sets in the places of tokens, each kept once, since most occur again within a few events."""
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from lob_jax.jit import in_place, inner
+from lob_jax.tokens.sets.token_sets import PACKED, TokenSets, write_set
+
+HASHES = 4096
+_ODD = 0x9E3779B97F4A7C15  # 2^64 divided by the golden ratio
+
+without_gil = functools.partial(in_place, nogil=True)  # several threads write to rows of their own
+
+
+class DistinctSets(NamedTuple):
+    """The sets in the places of T tokens.
+
+    Attributes:
+      row: int32 [T], which of U sets is that of a token; a set may be there twice.
+      offset: int64 [U+1]; the ranges of set u are offset[u] .. offset[u + 1] - 1.
+      first: uint16 [R], the first token of each range.
+      last: uint16 [R], the last token of each range.
+    """
+
+    row: np.ndarray
+    offset: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+
+    @property
+    def rows(self) -> int:
+        """Return T, the number of tokens."""
+        return len(self.row)
+
+    @property
+    def nbytes(self) -> int:
+        """Return the number of bytes of all arrays."""
+        return sum(array.nbytes for array in self)
+
+    def places(self, first: int, count: int) -> "DistinctSets":
+        """Return the sets of `count` tokens from `first` on, at least -count; empty before 0 and behind the last."""
+        low = min(max(first, 0), self.rows)
+        high = max(min(first + count, self.rows), low)
+        row, sets = np.full(count, len(self.offset) - 1, np.int32), len(self.offset)  # one more set, without ranges
+        row[low - first : high - first] = self.row[low:high]
+        found = np.zeros(min(count, sets) + 1, np.int64), np.empty_like(self.first), np.empty_like(self.last)
+        number = _pick(self.offset, self.first, self.last, np.full(sets, -1, np.int32), row, *found)
+        ranges = int(found[0][number])
+        return DistinctSets(row, found[0][: number + 1], found[1][:ranges], found[2][:ranges])
+
+    def packed(self) -> np.ndarray:
+        """Return the sets as bits, uint8 [T, V/8], in the order of `lob_jax.tokens.sets.planes`."""
+        bits = np.empty((self.rows, PACKED), np.uint8)
+        self.pack(0, bits)
+        return bits
+
+    def pack(self, first: int, bits: np.ndarray) -> None:
+        """Write the sets of the tokens from `first` on as bits, see `packed`; several threads may do so at once.
+
+        Args:
+          first: the first token.
+          bits: uint8 [n, V/8], overwritten.
+        """
+        written = np.full(len(self.offset) - 1, -1, np.int32)
+        _pack(self.row[first : first + len(bits)], self.offset, self.first, self.last, written, bits)
+
+
+def distinct(sets: TokenSets) -> DistinctSets:
+    """Return sets each kept once: twice only if another of the same hash came in between."""
+    row, offset = np.zeros(sets.rows, np.int32), np.zeros(sets.rows + 1, np.int64)
+    ranges, latest = (np.empty_like(sets.first), np.empty_like(sets.last)), np.full(HASHES, -1, np.int32)
+    count = _find(sets.offset, sets.first, sets.last, latest, row, offset, *ranges)
+    first, last = (column[: offset[count]].copy() for column in ranges)
+    return DistinctSets(row, offset[: count + 1].copy(), first, last)
+
+
+def join_sets(parts: Sequence[DistinctSets]) -> DistinctSets:
+    """Return the tokens of several parts, at least one, in order."""
+    sets = np.cumsum([0, *(len(part.offset) - 1 for part in parts)], dtype=np.int32)
+    ranges = np.cumsum([0, *(len(part.first) for part in parts)])
+    row = np.concatenate([part.row + before for part, before in zip(parts, sets, strict=False)])
+    offset = [part.offset[1:] + before for part, before in zip(parts, ranges, strict=False)]
+    first, last = (np.concatenate(columns) for columns in zip(*(part[2:] for part in parts), strict=True))
+    return DistinctSets(row, np.concatenate([ranges[:1], *offset]), first, last)
+
+
+@in_place
+def _find(
+    offset: np.ndarray,
+    first: np.ndarray,
+    last: np.ndarray,
+    latest: np.ndarray,
+    row: np.ndarray,
+    found_offset: np.ndarray,
+    found_first: np.ndarray,
+    found_last: np.ndarray,
+) -> int:
+    """Write each set once, and which one each row has; return their number.
+
+    `latest` is the newest of them by hash, at first -1; it is taken if its ranges are the same.
+    """
+    count, end = 0, 0
+    for t in range(len(row)):
+        begin, stop = offset[t], offset[t + 1]
+        mixed = np.uint64(stop - begin)
+        for at in range(begin, stop):
+            mixed = mixed * np.uint64(_ODD) + (np.uint64(first[at]) | (np.uint64(last[at]) << np.uint64(16)))
+        mixed = (mixed >> np.uint64(32)) % np.uint64(len(latest))
+        other = latest[mixed]
+        if other >= 0 and _are_same(first, last, begin, stop, found_first, found_last, found_offset, other):
+            row[t] = other
+            continue
+        for at in range(begin, stop):
+            found_first[end], found_last[end] = first[at], last[at]
+            end += 1
+        row[t] = latest[mixed] = count
+        count += 1
+        found_offset[count] = end
+    return count
+
+
+@inner
+def _are_same(
+    first: np.ndarray,
+    last: np.ndarray,
+    begin: int,
+    stop: int,
+    found_first: np.ndarray,
+    found_last: np.ndarray,
+    found_offset: np.ndarray,
+    other: int,
+) -> bool:
+    """Return whether the ranges begin..stop-1 are those of a set that has been found."""
+    start = found_offset[other]
+    if found_offset[other + 1] - start != stop - begin:
+        return False
+    for at in range(stop - begin):
+        if first[begin + at] != found_first[start + at] or last[begin + at] != found_last[start + at]:
+            return False
+    return True
+
+
+@in_place
+def _pick(
+    offset: np.ndarray,
+    first: np.ndarray,
+    last: np.ndarray,
+    number: np.ndarray,
+    row: np.ndarray,
+    found_offset: np.ndarray,
+    found_first: np.ndarray,
+    found_last: np.ndarray,
+) -> int:
+    """Write the sets that some rows have, and number the rows anew; return the number of sets.
+
+    `number` is the new number of each set, at first -1; the one behind the last has no ranges.
+    """
+    count, end = 0, 0
+    for t in range(len(row)):
+        one = row[t]
+        if number[one] < 0:
+            number[one] = count
+            if one < len(offset) - 1:
+                for at in range(offset[one], offset[one + 1]):
+                    found_first[end], found_last[end] = first[at], last[at]
+                    end += 1
+            count += 1
+            found_offset[count] = end
+        row[t] = number[one]
+    return count
+
+
+@without_gil
+def _pack(
+    row: np.ndarray, offset: np.ndarray, first: np.ndarray, last: np.ndarray, written: np.ndarray, bits: np.ndarray
+) -> None:
+    """Write the bits of each row's set: from its ranges once, and then from where it is, `written`, at first -1."""
+    for t in range(len(row)):
+        one = row[t]
+        if written[one] >= 0:
+            here, there = bits[t], bits[written[one]]
+            for at in range(len(here)):
+                here[at] = there[at]
+        else:
+            written[one] = t
+            write_set(first, last, offset[one], offset[one + 1], bits[t])
