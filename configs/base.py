@@ -80,6 +80,7 @@ def get_config() -> ml_collections.ConfigDict:
     model.latest_tokens = False  # condition each token on the latest heads, sizes and leading gaps
     model.token_parts = False  # share embeddings between tokens of the same class and side, price, or number
     model.digits_rank = 0  # rank of the output projection of further digits, as of gaps; 0 for that of all tokens
+    model.gap_components = 0  # log-normal components of a gap's leading code, beside its softmax; 0 for none
     model.pointer = False  # levels, orders and the last prices and sizes are candidates for the next token
     model.regime = "none"  # condition on the market regime: none | added (to each token) | prefix (of the window)
     model.n_instruments = 0  # number of instruments that the model can tell apart; 0 for no instrument embedding

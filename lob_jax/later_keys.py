@@ -56,6 +56,7 @@ LATER: tuple[LaterKey, ...] = (
     LaterKey("model.latest_tokens", False, since="0.2.0"),
     LaterKey("model.token_parts", False, since="0.2.0"),
     LaterKey("model.digits_rank", 0, since="0.2.0"),
+    LaterKey("model.gap_components", 0, since="0.2.0"),
     LaterKey("model.pointer", False, since="0.2.0"),
     LaterKey("data.mirror", False, since="0.2.0"),
     LaterKey("model.head_size", 0, since="0.2.0"),

@@ -62,6 +62,7 @@ BARE = dataclasses.replace(
     latest_tokens=False,
     token_parts=False,
     digits_rank=0,
+    gap_components=0,
     pointer=False,
     n_regimes=4,
     dtype="float32",

@@ -90,6 +90,7 @@ TOKEN_MODEL = ModelConfig(
     latest_tokens=False,
     token_parts=False,
     digits_rank=0,
+    gap_components=0,
     pointer=False,
     regime="none",
     n_regimes=1,

@@ -359,6 +359,13 @@ def _check_objective(config: ml_collections.ConfigDict) -> None:
             was=True,
             remedy="leave it out, or pass --config.tokens.kind=exact",
         )
+    _require(
+        not (model.gap_components and reason),
+        "model.gap_components",
+        expected=f"0, since {reason}: no token is a gap's alone",
+        was=model.gap_components,
+        remedy="leave it out, or pass --config.tokens.kind=exact",
+    )
     whole = not causal or model.attention.cross_asset or not is_mask(model.attention.kind)
     _require(
         not (whole and config.train.sample_events),

@@ -20,7 +20,7 @@ from lob_jax.models.apply import apply
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.heads import DIRECTIONS
 from lob_jax.models.inputs import Role, fields_read
-from lob_jax.models.layers import project
+from lob_jax.models.pointer import Features, next_logits
 from lob_jax.models.transformer import LOBTransformer
 from lob_jax.training.step.shift import Batch, in_rows, shift
 
@@ -211,7 +211,7 @@ def _score_ahead(
         before_BP = jnp.maximum(at_BP - k, 0)
         features_BTD = jax.lax.dynamic_index_in_dim(features_BTKD, k, axis=2, keepdims=False)
         features_BPD = jnp.take_along_axis(features_BTD, before_BP[..., None], axis=1)
-        logits_BPV = project(features_BPD, projection.weight_VD, projection.bias_V)
+        logits_BPV = next_logits(Features(features_BPD), projection)
         of_target_BP = jnp.take_along_axis(logits_BPV, target_BP[..., None], axis=-1)[..., 0]
         right_BP = jnp.argmax(logits_BPV, axis=-1) == target_BP
         return jax.nn.logsumexp(logits_BPV, axis=-1) - of_target_BP, right_BP

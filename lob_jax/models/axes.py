@@ -64,6 +64,8 @@ PARAMETER_AXES: dict[tuple[str, str], tuple[str | None, ...]] = {
     ("head", "digits"): (None, None, None),
     ("head", "digits_bias"): (None, None),
     ("head", "digits_input"): (None, "embed"),
+    ("head", "gaps"): (None, "embed"),
+    ("head", "gaps_bias"): (None,),
     ("head", "pointer"): (None, "embed"),
     ("head", "pointer_bias"): (None,),
     ("head", "level"): (None, "embed"),

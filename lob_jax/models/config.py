@@ -156,6 +156,7 @@ class ModelConfig:
         `lob_jax.tokens.latest`.
       token_parts: whether the embedding of a token is also the sum of those of its parts, see `models.parts`.
       digits_rank: rank of the output projection of further digits, which are mostly noise; 0 for that of all tokens.
+      gap_components: log-normal components of a gap's leading code, beside its softmax, see `models.gaps`; 0 for none.
       pointer: whether levels, last prices, orders and last sizes are candidates for the next token, see
         `models.pointer`.
       regime: conditioning on the market's regime: "none", "added" to each token, or a "prefix" token of the window.
@@ -196,6 +197,7 @@ class ModelConfig:
     latest_tokens: bool
     token_parts: bool
     digits_rank: int
+    gap_components: int
     pointer: bool
     regime: str
     n_regimes: int
@@ -268,9 +270,9 @@ def _check_sizes(config: ModelConfig) -> None:
     positive += ["n_regimes"] * (config.regime != "none")
     for name in positive:
         _check_size(name, getattr(config, name))
-    for name in ("digits_rank", "head_size"):
+    for name in ("digits_rank", "gap_components", "head_size"):
         _check_size(name, getattr(config, name), least=0)
-    for name in ("token_parts", "digits_rank", "latest_tokens"):
+    for name in ("token_parts", "digits_rank", "gap_components", "latest_tokens"):
         if getattr(config, name) and config.vocab_size != VOCAB_SIZE:
             raise _fault(
                 name,

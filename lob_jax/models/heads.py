@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lob_jax.models import named
+from lob_jax.models import gaps, named
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.layers import LayerNorm, Linear, weight_init
 from lob_jax.models.pointer import CANDIDATES, LEVEL_WEIGHTS, Projection
@@ -59,6 +59,11 @@ class PredictionHead(nn.Module):
             self.digits_input = self.param(
                 "digits_input", wide, (config.digits_rank, config.d_model), config.param_dtype
             )
+        if config.gap_components:
+            N = config.gap_components * gaps.PARTS
+            self.gaps = self.param("gaps", weight_init(), (N, config.d_model), config.param_dtype)
+            initial = nn.initializers.constant(gaps.initial_bias(config.gap_components))
+            self.gaps_bias = self.param("gaps_bias", initial, (N,), config.param_dtype)
         if config.pointer:
             self.pointer = self.param("pointer", weight_init(), (CANDIDATES, config.d_model), config.param_dtype)
             zeros, full = nn.initializers.zeros, config.param_dtype
@@ -72,13 +77,18 @@ class PredictionHead(nn.Module):
 
     def projection(self, tied_VD: jax.Array | None) -> Projection:
         """Return the output projection; tied_VD is the token embedding, or None if the projection is untied."""
-        pointer = (self.pointer, self.pointer_bias, self.level, self.level_bias) if self.config.pointer else ()
         weight_VD, bias_V = self.output if tied_VD is None else tied_VD, self.bias
         if self.config.digits_rank:
             further = slice(CONTINUATION, CONTINUATION + CLASS_SIZE)
             weight_VD = weight_VD.at[further].set(sum_of_digits(self.digits) @ self.digits_input)
             bias_V = bias_V.at[further].set(sum_of_digits(self.digits_bias))
-        return Projection(weight_VD, bias_V, *pointer)
+        projection = Projection(weight_VD, bias_V)
+        if self.config.gap_components:
+            projection = projection._replace(weight_ND=self.gaps, bias_N=self.gaps_bias)
+        if self.config.pointer:
+            projection = projection._replace(weight_CD=self.pointer, bias_C=self.pointer_bias)
+            projection = projection._replace(weight_WD=self.level, bias_W=self.level_bias)
+        return projection
 
 
 def sum_of_digits(parts_PN: jax.Array) -> jax.Array:

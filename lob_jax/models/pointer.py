@@ -19,6 +19,7 @@ import numpy as np
 from lob_jax.book.anchors import LEVELS, SIDE_ANCHORS, AnchorColumn
 from lob_jax.book.queue import QueueColumn
 from lob_jax.events.schema import Kind
+from lob_jax.models import gaps
 from lob_jax.models.attention.dense import MASKED
 from lob_jax.models.inputs import Conditioning, given
 from lob_jax.models.layers import project
@@ -83,12 +84,15 @@ class Projection(NamedTuple):
 
     Attributes:
       weight_VD, bias_V: the output projection.
+      weight_ND, bias_N: parts of the components of a gap, see `models.gaps`; None without them.
       weight_CD, bias_C: scores of candidates; None without a pointer.
       weight_WD, bias_W: weights of the features of levels, LEVEL_WEIGHTS; None without a pointer.
     """
 
     weight_VD: jax.Array
     bias_V: jax.Array
+    weight_ND: jax.Array | None = None
+    bias_N: jax.Array | None = None
     weight_CD: jax.Array | None = None
     bias_C: jax.Array | None = None
     weight_WD: jax.Array | None = None
@@ -138,6 +142,9 @@ def level_features(conditioning: Conditioning) -> jax.Array:
 def next_logits(features: Features, projection: Projection, *, first: bool = False) -> jax.Array:
     """Return logits_BTV of the next token, float32; `first` as in `layers.project`."""
     logits_BTV = project(features.x_BTD, projection.weight_VD, projection.bias_V, first=first)
+    if projection.weight_ND is not None and projection.bias_N is not None:
+        parts_BTN = project(features.x_BTD, projection.weight_ND, projection.bias_N)
+        logits_BTV = gaps.add_components(logits_BTV, parts_BTN)
     if features.candidates_BTC is None:
         return logits_BTV
     assert projection.weight_CD is not None and projection.bias_C is not None

@@ -149,6 +149,13 @@ def test_an_event_of_one_token_has_no_queue_at_its_price(name):
         validation.validate(config)
 
 
+def test_an_event_of_one_token_has_no_gap_of_its_own():
+    config = load("compact")
+    config.model.gap_components = 4
+    with pytest.raises(InputError, match=r"model\.gap_components(?s:.*)no token is a gap's alone"):
+        validation.validate(config)
+
+
 def test_one_part_of_a_loss_has_no_weight_to_learn():
     config = load("multi_task")
     assert config.train.task_weights == "learned"

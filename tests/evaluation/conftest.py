@@ -117,6 +117,7 @@ def tiny():
             latest_tokens=False,
             token_parts=False,
             digits_rank=0,
+            gap_components=0,
             pointer=False,
             dtype="float32",
         )

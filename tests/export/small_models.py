@@ -29,6 +29,7 @@ TINY = dataclasses.replace(
     latest_tokens=False,
     token_parts=False,
     digits_rank=0,
+    gap_components=0,
     pointer=False,
     dtype="float32",
 )

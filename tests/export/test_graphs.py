@@ -328,6 +328,7 @@ def test_every_bundled_model_by_every_version_of_operators(name, opset):
         ),
         {"standardize_book": False},
         {"digits_rank": 0},
+        {"gap_components": 3 - small("tiny").gap_components},
         {"regime": "prefix"},
         {"regime": "added", "n_instruments": 1},
         {"n_layers": 1, "n_heads": 1},

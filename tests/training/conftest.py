@@ -42,6 +42,7 @@ MODEL = dataclasses.replace(
     latest_tokens=False,
     token_parts=False,
     digits_rank=0,
+    gap_components=0,
     pointer=False,
     dtype="float32",
 )

@@ -36,6 +36,7 @@ LONG = ("data 8", "fsdp 8", "fsdp 4 x tensor 2", "data 2 x fsdp 2 x tensor 2")  
 
 # What widens the output projection, and is split over devices with it.
 POINTS = {"vocab_size": VOCAB_SIZE, "pointer": True, "latest_tokens": True, "token_parts": True, "digits_rank": 2}
+POINTS |= {"gap_components": 2}
 
 
 def market(seed):
@@ -181,12 +182,11 @@ def test_every_parameter_has_names_for_its_axes(model_config):
     base = model_config()
     attention = dataclasses.replace(base.attention, qk_norm=True, cross_asset=True, horizons=("all",))
     heads = dataclasses.replace(base.heads, next_tokens=3, outlook_events=(5, 10), contrastive_size=8)
-    pointer = {"pointer": True, "latest_tokens": True, "digits_rank": 2, "token_parts": True, "vocab_size": VOCAB_SIZE}
     options = {"time_of_day": True, "day_of_week": True, "book_state": True, "flow_state": True, "queue_state": True}
     everything = {"regime": "added", "n_instruments": 2, "activation": "swiglu", "heads": heads}
     kinds = [dataclasses.replace(attention, kind=kind) for kind in KINDS]
     shapes = [{"tie_embeddings": tied, "norm": norm} for tied in (True, False) for norm in ("pre", "post")]
-    shapes.append(pointer)
+    shapes.append(POINTS)
     shapes += [{**everything, "attention": attention, "scan_layers": scan} for scan in (False, True)]
     for changes in [*shapes, *({"attention": kind} for kind in kinds)]:
         params = abstract_params(model_config(**{**options, **changes}))

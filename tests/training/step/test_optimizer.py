@@ -45,10 +45,18 @@ def test_decay_spares_norms_and_biases_and_nothing_else(model_config, tied):
 
 
 def test_no_bias_of_the_head_decays(model_config):
-    mask = decay_mask(abstract_params(model_config(digits_rank=2, pointer=True, vocab_size=VOCAB_SIZE)))["head"]
+    mask = decay_mask(
+        abstract_params(model_config(digits_rank=2, gap_components=2, pointer=True, vocab_size=VOCAB_SIZE))
+    )["head"]
     biases = {name: decays for name, decays in mask.items() if name.endswith("bias")}
-    assert biases == {"bias": False, "digits_bias": False, "pointer_bias": False, "level_bias": False}
-    assert mask["digits"] and mask["digits_input"] and mask["pointer"] and mask["level"]
+    assert biases == {
+        "bias": False,
+        "digits_bias": False,
+        "gaps_bias": False,
+        "pointer_bias": False,
+        "level_bias": False,
+    }
+    assert mask["digits"] and mask["gaps"] and mask["digits_input"] and mask["pointer"] and mask["level"]
 
 
 def test_one_update_by_hand(train_config):
