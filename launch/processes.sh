@@ -1,7 +1,8 @@
 # Sourced by the scripts that run programs beside each other: start them, ask whether they are ready, and signal them.
-# usage: source launch/processes.sh; start python server.py; answers 8000 /health/ready; send TERM
+# usage: source launch/processes.sh; start python server.py; answers 8000 /health/ready; send TERM; rm -r "$scratch"
 
-pids=()
+pids=() scratch=$(mktemp -d)
+mkfifo "$scratch/never" && exec 9<> "$scratch/never"  # nothing is written to it: reading it only waits
 follow=()  # should the script be killed, the system tells its programs to end, where it can
 ! command -v setpriv > /dev/null || ! setpriv --pdeathsig TERM true 2> /dev/null || follow=(setpriv --pdeathsig TERM)
 
@@ -13,12 +14,23 @@ start() {
   set +m
 }
 
-# send SIGNAL: send a signal to the programs that have not ended. `jobs` knows only processes of this script, so that a
-# number that the system has given to another process since is never used.
-send() {
-  local pid
-  for pid in $(jobs -rp); do kill "-$1" "$pid" 2> /dev/null || true; done
+# list_running: set `running`, local to the caller, to the process ids of the programs that have not ended. `jobs` knows
+# only processes of this script, so that a number that the system has given to another process since is never used. It
+# writes to a file, because a Ctrl-C would also reach the subshell of a command substitution.
+list_running() {
+  jobs -rp > "$scratch/running"
+  mapfile -t running < "$scratch/running"
 }
+
+# send SIGNAL: send a signal to the programs that have not ended.
+send() {
+  local pid running
+  list_running
+  for pid in "${running[@]}"; do kill "-$1" "$pid" 2> /dev/null || true; done
+}
+
+# pause: wait for half a second, or until a signal comes.
+pause() { read -r -t 0.5 -u 9 || true; }
 
 # answers PORT PATH: ask the program on a port whether it is ready.
 answers() {

@@ -48,9 +48,6 @@ fi
 
 source launch/processes.sh
 stopped="" failed="" killed_at=""
-scratch=$(mktemp -d)
-mkfifo "$scratch/never" && exec 9<> "$scratch/never"  # nothing is written to it: reading it only waits
-rm -r "$scratch"
 
 # tell SIGNAL: send a signal to the processes, and note when they are to be killed.
 tell() {
@@ -59,12 +56,10 @@ tell() {
 }
 
 trap 'stopped=yes; tell TERM' TERM INT
-trap 'tell KILL' EXIT
+trap 'tell KILL; rm -r "$scratch"' EXIT
 
 # shellcheck source=environment.sh
 source launch/environment.sh "[serve]"
-
-pause() { read -r -t 0.5 -u 9 || true; }  # a signal interrupts it
 
 start_all() {
   local k
@@ -78,8 +73,8 @@ start_all() {
 
 all_run() {
   local running
-  running=$(jobs -rp | wc -l)
-  [ "$running" -eq "$workers" ]
+  list_running
+  [ ${#running[@]} -eq "$workers" ]
 }
 
 wait_until_ready() {
@@ -102,10 +97,10 @@ wait_until_ready() {
 # first_failure: set `failed` to the exit code of the first process that ended by itself, at least 1.
 first_failure() {
   local k code running
-  running=$(jobs -rp)
-  [ -z "$stopped" ] || return 0  # a Ctrl-C has ended that subshell too, and the processes have been told to end
+  list_running
+  [ -z "$stopped" ] || return 0  # they have been told to end
   for k in "${!pids[@]}"; do
-    case $'\n'$running$'\n' in *$'\n'"${pids[$k]}"$'\n'*) continue ;; esac
+    case " ${running[*]} " in *" ${pids[$k]} "*) continue ;; esac
     code=0
     wait "${pids[$k]}" || code=$?
     echo "the process on port $((10#$port + k)) ended with exit code $code: ending the others" >&2
@@ -116,8 +111,8 @@ first_failure() {
 
 # end_all: wait until all have ended, kill those that take too long; return the first failure.
 end_all() {
-  local pid code result=0
-  while [ -n "$(jobs -rp)" ]; do
+  local pid code running result=0
+  while list_running && [ ${#running[@]} -gt 0 ]; do
     [ "$SECONDS" -lt "$killed_at" ] || tell KILL
     pause
   done

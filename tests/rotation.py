@@ -10,9 +10,13 @@ import subprocess
 from collections.abc import Iterable
 
 PARTS = 12
-# What a newcomer does first, what a server on an open port has to stand, and what must not be lost when it is killed.
+# What a newcomer does first, what goes through several runs, what a server on an open port has to stand, and what must
+# not be lost when it is killed.
 ALWAYS = (
     "tests/test_install.py",
+    "tests/runs/test_own_flow.py",
+    "tests/runs/test_source.py",
+    "tests/runs/test_exported.py",
     "tests/serving/load/",
     "tests/serving/fuzz/",
     "tests/serving/http/trials/test_crashes.py",

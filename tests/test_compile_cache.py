@@ -5,6 +5,8 @@ import subprocess
 import sys
 import zlib
 
+import pytest
+
 from tests import compile_cache
 
 ENTRY = zlib.compress(bytes(range(256)) * 40)
@@ -68,6 +70,7 @@ def test_an_entry_that_another_session_removes_meanwhile_is_left_out(tmp_path, m
     assert [path.name for path in (tmp_path / "own").iterdir()] == ["kept-cache"]
 
 
+@pytest.mark.slow
 def test_a_program_has_the_same_entry_in_every_folder(tmp_path):
     found = []
     for name in ("one", "another"):

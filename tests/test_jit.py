@@ -89,6 +89,7 @@ def test_the_hash_is_of_a_file_and_of_all_that_it_imports(tmp_path):
 
 
 def test_every_import_of_the_package_is_seen():
+    package = frozenset(LOB_JAX.items())
     for path in (ROOT / "lob_jax").rglob("*.py"):
         names = set()
         for node in ast.walk(ast.parse(path.read_text())):
@@ -98,7 +99,7 @@ def test_every_import_of_the_package_is_seen():
                 names |= {alias.name for alias in node.names}
         bases = [ROOT.joinpath(*name.split(".")) for name in names if name.partition(".")[0] == "lob_jax"]
         files = {path for base in bases for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()}
-        assert set(jit.imported(path, frozenset(LOB_JAX.items()))) == files, path
+        assert set(jit.imported(path, package)) == files, path
 
 
 def test_numba_is_imported_in_one_place():

@@ -54,19 +54,19 @@ write_configuration() {
 source launch/processes.sh
 stopped=""
 trap 'stopped=yes' TERM INT
-trap 'send TERM; wait' EXIT
+trap 'send TERM; wait; rm -r "$scratch"' EXIT
 
 write_configuration
 start "${prometheus[@]}"
 start "${alertmanager[@]}"
 
-told=""
-while [ -z "$stopped" ] && [ "$(jobs -rp | wc -l)" -eq 2 ]; do
+told="" running=()
+while list_running && [ -z "$stopped" ] && [ ${#running[@]} -eq 2 ]; do
   if [ -z "$told" ] && answers "$port" /-/ready && answers "$alerts" /-/ready; then
     echo "Prometheus: http://127.0.0.1:$port, Alertmanager: http://127.0.0.1:$alerts"
     told=yes
   fi
-  sleep 0.2
+  pause
 done
 if [ -z "$stopped" ]; then
   echo "one of them has ended by itself: ending the other" >&2

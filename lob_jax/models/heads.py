@@ -7,6 +7,7 @@ import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lob_jax.models import named
 from lob_jax.models.config import ModelConfig
@@ -16,6 +17,7 @@ from lob_jax.tokens.vocabulary import CLASS_SIZE, CONTINUATION
 
 HEAD_SCALE = 0.5  # initial scale of the head's norm, see PredictionHead
 DIRECTIONS = 3  # down, flat, up
+DIGITS = (3, 10)  # places of a code of further digits, and digits
 SMALLEST_NORM = 1e-6  # shorter vectors are not scaled up to unit length
 
 
@@ -52,7 +54,8 @@ class PredictionHead(nn.Module):
         self.bias = self.param("bias", nn.initializers.zeros, (config.vocab_size,), config.param_dtype)
         if config.digits_rank:
             wide = nn.initializers.normal(1 / math.sqrt(config.d_model))
-            self.digits = self.param("digits", weight_init(), (CLASS_SIZE, config.digits_rank), config.param_dtype)
+            self.digits = self.param("digits", weight_init(), (*DIGITS, config.digits_rank), config.param_dtype)
+            self.digits_bias = self.param("digits_bias", nn.initializers.zeros, DIGITS, config.param_dtype)
             self.digits_input = self.param(
                 "digits_input", wide, (config.digits_rank, config.d_model), config.param_dtype
             )
@@ -70,10 +73,42 @@ class PredictionHead(nn.Module):
     def projection(self, tied_VD: jax.Array | None) -> Projection:
         """Return the output projection; tied_VD is the token embedding, or None if the projection is untied."""
         pointer = (self.pointer, self.pointer_bias, self.level, self.level_bias) if self.config.pointer else ()
-        weight_VD = self.output if tied_VD is None else tied_VD
+        weight_VD, bias_V = self.output if tied_VD is None else tied_VD, self.bias
         if self.config.digits_rank:
-            weight_VD = weight_VD.at[CONTINUATION : CONTINUATION + CLASS_SIZE].set(self.digits @ self.digits_input)
-        return Projection(weight_VD, self.bias, *pointer)
+            further = slice(CONTINUATION, CONTINUATION + CLASS_SIZE)
+            weight_VD = weight_VD.at[further].set(sum_of_digits(self.digits) @ self.digits_input)
+            bias_V = bias_V.at[further].set(sum_of_digits(self.digits_bias))
+        return Projection(weight_VD, bias_V, *pointer)
+
+
+def sum_of_digits(parts_PN: jax.Array) -> jax.Array:
+    """Return the sum over the three places of each code, 000 to 999, from a row for each place and digit.
+
+    [3, 10, ...] becomes [1000, ...].
+    """
+    hundreds, tens, units = parts_PN
+    return (hundreds[:, None, None] + tens[:, None] + units).reshape(CLASS_SIZE, *parts_PN.shape[2:])
+
+
+def initial_biases(config: ModelConfig, count_V: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the biases of the output projection that predict the frequencies of tokens, by name.
+
+    One is added to each count. Further digits have the frequencies of each place's digits, as if places were
+    independent; their sum over all codes is that of the counts.
+
+    Args:
+      config: the model.
+      count_V: int [V], occurrences of each token.
+    """
+    share_V = (count_V + 1) / (count_V + 1).sum()
+    biases = {"bias": np.log(share_V)}
+    if config.digits_rank:
+        share_HTU = share_V[CONTINUATION : CONTINUATION + CLASS_SIZE].reshape(10, 10, 10)
+        of_places = [share_HTU.sum((1, 2)), share_HTU.sum((0, 2)), share_HTU.sum((0, 1))]
+        digits = np.log(np.stack(of_places))
+        digits[1:] -= np.log(share_HTU.sum())  # counted once
+        biases["digits_bias"] = digits
+    return biases
 
 
 class AheadHead(nn.Module):

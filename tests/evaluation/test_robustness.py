@@ -31,6 +31,7 @@ def result(folder, tiny):
     return measured(folder, tiny, tuple(PATTERNS))
 
 
+@pytest.mark.slow
 def test_each_pattern_is_measured_on_real_events(result, folder):
     assert list(result) == list(PATTERNS)
     for found in result.values():

@@ -70,7 +70,7 @@ def test_parameters_of_the_standard_sizes(size, tied, count):
         ({"queue_state": True}, 12 * 512),
         ({"latest_tokens": True}, 12 * 512),
         ({"token_parts": True}, 2_114 * 512),
-        ({"digits_rank": 4}, 4 * (1_000 + 512)),
+        ({"digits_rank": 4}, 4 * (30 + 512) + 30),
         ({"pointer": True}, (151 + 30) * (512 + 1)),
         ({"dtype": "float32"}, 0),
     ],

@@ -19,12 +19,15 @@ def test_the_rows_of_digits_have_their_rank_and_the_others_are_the_table(tiny, l
     others = np.delete(np.arange(v.VOCAB_SIZE), np.r_[DIGITS])
     np.testing.assert_array_equal(weight_VD[others], np.asarray(table_VD)[others])
     assert np.linalg.matrix_rank(weight_VD[DIGITS]) == 2 < np.linalg.matrix_rank(np.asarray(table_VD)[DIGITS])
-    expected = params["head"]["digits"] @ params["head"]["digits_input"]
+    digits, inwards = params["head"]["digits"], params["head"]["digits_input"]
+    expected = [(digits[0, n // 100] + digits[1, n // 10 % 10] + digits[2, n % 10]) @ inwards for n in range(1_000)]
     np.testing.assert_allclose(weight_VD[DIGITS], expected, rtol=1e-5, atol=1e-6)
     tokens_BT, conditioning = inputs(config, 2, 3)
     features, _ = LOBTransformer(config).apply({"params": params}, tokens_BT, conditioning, method="features")
     logits_BTV = LOBTransformer(config).apply({"params": params}, tokens_BT, conditioning)
-    expected = features.x_BTD @ weight_VD.T + params["head"]["bias"]
+    bias_V, places = np.array(params["head"]["bias"]), np.asarray(params["head"]["digits_bias"])
+    bias_V[DIGITS] = [places[0, n // 100] + places[1, n // 10 % 10] + places[2, n % 10] for n in range(1_000)]
+    expected = features.x_BTD @ weight_VD.T + bias_V
     np.testing.assert_allclose(logits_BTV, expected, rtol=1e-4, atol=1e-4)
 
 

@@ -70,6 +70,7 @@ def equal(one, other):
     )
 
 
+@pytest.mark.slow
 def test_a_bundle_gives_the_events_of_its_run(run, bundle, day, by_jax):
     assert sampling_of(bundle) == configured_sampling(run.config, day.instrument)
     paths = continue_day(bundle, day, decoder=open_decoder(bundle, precision="float32"))
@@ -77,6 +78,7 @@ def test_a_bundle_gives_the_events_of_its_run(run, bundle, day, by_jax):
     assert all(equal(one, other) for one, other in zip(paths, by_jax, strict=True))
 
 
+@pytest.mark.slow
 def test_a_process_without_jax_gives_the_same(bundle, by_jax, scored_by_jax):
     done = subprocess.run([sys.executable, "-c", WITHOUT_JAX, bundle.folder], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -85,6 +87,7 @@ def test_a_process_without_jax_gives_the_same(bundle, by_jax, scored_by_jax):
     np.testing.assert_allclose(log_likelihood, scored_by_jax.log_likelihood, atol=NATS, rtol=0)
 
 
+@pytest.mark.slow
 def test_a_bundle_gives_the_scores_of_its_run(bundle, day, scored_by_jax):
     scores = score(bundle.contents, day, open_forward(bundle, precision="float32"))
     for name in ("tokens", "token_event", "outside"):

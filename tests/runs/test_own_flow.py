@@ -51,6 +51,7 @@ def windows(trained, tuned):
     return found
 
 
+@pytest.mark.slow
 def test_a_place_is_in_the_first_half_of_its_window_behind_enough_of_its_record(windows):
     plain, found = windows.windows, drawn_in(windows)
     assert [(one.window, one.at) for one in found] == [
@@ -69,6 +70,7 @@ def drawn_in(windows):
     return [one for (flow,) in windows.of_span.values() for one in flow.continuations]
 
 
+@pytest.mark.slow
 def test_the_book_takes_what_the_model_has_drawn(windows):
     """It was drawn from the very book at its place."""
     found = drawn_in(windows)
@@ -84,6 +86,7 @@ def test_the_book_takes_what_the_model_has_drawn(windows):
     assert left_out < 0.2 * real
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_bit_for_bit_with_the_flow_that_it_has_drawn(trained, tuned, tmp_path):
     folder, seen = tuned
 
@@ -111,6 +114,7 @@ def test_a_run_goes_on_bit_for_bit_with_the_flow_that_it_has_drawn(trained, tune
     assert "own_flow" in str(error.value)
 
 
+@pytest.mark.slow
 def test_it_is_read_again_only_if_nothing_that_determines_it_has_changed(trained, tmp_path, monkeypatch):
     config, drawn = config_of(trained, train__validate_every=4), []
 
@@ -132,6 +136,7 @@ def test_it_is_read_again_only_if_nothing_that_determines_it_has_changed(trained
     assert len(drawn) == 3
 
 
+@pytest.mark.slow
 def test_as_many_places_are_drawn_as_the_share_asks_for(trained, tmp_path, monkeypatch):
     drawn = []
 
@@ -160,6 +165,7 @@ def test_what_is_written_is_read(tmp_path):
         _read(tmp_path / FILE)
 
 
+@pytest.mark.slow
 def test_windows_without_enough_before_them_are_no_places(trained):
     windows = TokenBookDataset(
         open_records(trained.workdir / "records", "train"), context=64, time_buckets=288, evaluation=False
@@ -174,6 +180,7 @@ def test_without_a_run_to_start_from_it_is_refused():
     assert "--config.train.init=" in str(error.value)
 
 
+@pytest.mark.slow
 def test_without_it_a_run_is_as_before(trained):
     config = lob_jax.get_config("tiny", {**SMALL, "train.init": str(trained.workdir)})
     windows = windows_of(config, trained.workdir, "train", beside_of(config, trained.workdir))

@@ -36,6 +36,7 @@ def pruned(run, tmp_path_factory):
     return into, done, (before, digests(run.workdir))
 
 
+@pytest.mark.slow
 def test_the_new_run_has_the_rest_of_the_model(run, pruned):
     into, done, _ = pruned
     found = lob_jax.load_run(into)
@@ -52,6 +53,7 @@ def test_the_new_run_has_the_rest_of_the_model(run, pruned):
     assert done.after.parameters == sum(leaf.size for leaf in jax.tree.leaves(found.params)) < done.before.parameters
 
 
+@pytest.mark.slow
 def test_the_first_run_is_untouched_and_its_records_are_those_of_the_new_one(run, pruned):
     into, _, (before, after) = pruned
     assert before == after

@@ -19,6 +19,7 @@ from lob_jax.tokens.vocabulary import event_index
 from lob_jax.training.step.shift import shift
 
 
+@pytest.mark.slow
 def test_scores_are_what_the_model_gives_each_token(run, day):
     """On the first window, which begins with BOS; here of a model without a mask."""
     run = dataclasses.replace(run, model=dataclasses.replace(run.model, mask="none"))

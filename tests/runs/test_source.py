@@ -72,6 +72,7 @@ def tuned(source, tmp_path_factory):
     return folder, seen
 
 
+@pytest.mark.slow
 def test_it_has_the_parameters_of_the_other_but_for_what_is_trained(run, tuned):
     """What is measured on data is that of the new symbol."""
     folder, seen = tuned
@@ -87,6 +88,7 @@ def test_it_has_the_parameters_of_the_other_but_for_what_is_trained(run, tuned):
             assert not np.array_equal(before[f"embeddings/{name}_{part}"], row)
 
 
+@pytest.mark.slow
 def test_the_source_is_kept_in_checkpoints_and_in_a_file(run, source, tuned):
     folder, _ = tuned
     kept = json.loads((folder / "init.json").read_text())
@@ -96,6 +98,7 @@ def test_the_source_is_kept_in_checkpoints_and_in_a_file(run, source, tuned):
     assert json.loads((folder / "config.json").read_text())["train"]["init"] == str(source)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_bit_for_bit_without_its_source(source, tuned, tmp_path):
     _, seen = tuned
 
@@ -184,6 +187,7 @@ def test_modes_that_start_at_random_say_so(source, tmp_path):
         find_lr(config_of(source), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_the_card_of_its_bundle_names_the_source(run, tuned):
     """By its parameters, not by its folder, which is of this machine."""
     card = bundle_parts(lob_jax.load_run(tuned[0])).card

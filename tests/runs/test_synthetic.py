@@ -141,6 +141,7 @@ def test_the_flow_is_a_part_of_a_runs_identity(trained, beside, other):
     assert "synthetic_records" not in plain and simulated["synthetic_records"] != of_run["synthetic_records"]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_refuses_other_flow_in_the_same_place(beside, other, tmp_path):
     theirs = shutil.copytree(other, tmp_path / "theirs")
     config = config_of(**{key("synthetic_run"): str(theirs), "train.steps": 2})

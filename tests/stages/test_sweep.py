@@ -231,6 +231,7 @@ def test_a_signal_ends_it_so_that_it_can_go_on(training, tmp_path, capsys, numbe
     assert training.ran == 36  # no step twice
 
 
+@pytest.mark.slow
 def test_a_training_that_a_signal_ended_is_no_finished_trial(training, tmp_path, monkeypatch):
     config = settings(sweep__trials=1, sweep__space="train.learning_rate=log(1e-4,5e-2)")
     for reason, status in ((CTRL_C, 130), (TOLD, EXIT_RESUMABLE), (LATE, EXIT_RESUMABLE)):

@@ -13,14 +13,14 @@ from lob_jax.book.day import MarketDay
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import Instrument
-from lob_jax.events.schema import Events, Flag, Kind
+from lob_jax.events.schema import Events, Flag
 from lob_jax.feeds.feed import STRICT, DaySource, Reading, each_once
 from lob_jax.feeds.format import Format
 from lob_jax.feeds.itch.codes import ALL, STOCKS, Tally
 from lob_jax.feeds.itch.messages import Rows, Rules
 from lob_jax.feeds.itch.scan import Scan, listed_symbols
 from lob_jax.feeds.lobster.rows import HIDDEN_SIDE_UNTIL
-from lob_jax.feeds.reading.report import reading_report
+from lob_jax.feeds.reading.report import reading_report, reversals
 from lob_jax.feeds.reading.source import Source
 from lob_jax.feeds.reading.store import EventStore
 
@@ -123,7 +123,8 @@ class ItchFeed:
         return Rules(midnight, self.tick or 1, int(trading_day < HIDDEN_SIDE_UNTIL))
 
     def _market_day(self, scan: Scan, index: int, trading_day: str, events: Events) -> MarketDay:
-        tick = self.tick or _tick_of(events)
+        divisor = int(scan.reader.divisor[index])
+        tick = self.tick or next(tick for tick in TICKS if divisor % tick == 0)
         instrument = Instrument(scan.symbols[index], self.venue, trading_day, _TIME_ZONE, _PRICE_SCALE, tick)
         start = BookSnapshot.empty(time_ns=instrument.midnight_ns())
         return MarketDay(instrument, start, events, Corrections.none(), _report(scan, index, events))
@@ -237,20 +238,8 @@ def _rows_by_instrument(instrument: np.ndarray, instruments: int) -> list[np.nda
 
 def _marked(events: Events) -> Events:
     """Flag the events that are earlier than the previous one, in place."""
-    for first in range(0, len(events), _ROWS_AT_ONCE):
-        time = events.time_ns[first : first + _ROWS_AT_ONCE + 1]
-        events.flags[first + 1 : first + len(time)][np.diff(time) < 0] |= np.uint16(Flag.BAD_TIME)
+    events.flags[reversals(events.time_ns)] |= np.uint16(Flag.BAD_TIME)
     return events
-
-
-def _tick_of(events: Events) -> int:
-    """Return the largest of Nasdaq's ticks that divides every visible price."""
-    ticks = list(TICKS)
-    for first in range(0, len(events), _ROWS_AT_ONCE):
-        piece = events[first : first + _ROWS_AT_ONCE]
-        price = piece.price[piece.kind == Kind.ADD]
-        ticks = [tick for tick in ticks if not (price % tick).any()]
-    return ticks[0]
 
 
 def _report(scan: Scan, index: int, events: Events) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from lob_jax.events.instrument import NS_PER_DAY
 from lob_jax.events.schema import ASK, BID, Code, Flag, Kind
 from lob_jax.feeds.itch.codes import ALL, SIZE_OF, STOCKS, UNNAMED, UNWANTED, At, Outcome, Tally
 from lob_jax.feeds.reading.order_table import ABSENT, EXTRA, PRICE, SIDE, SIZE, OrderTable, find, insert, remove
+from lob_jax.feeds.reading.scale import divisor_with
 from lob_jax.feeds.reading.words import big_16_at, big_32_at, big_64_at
 from lob_jax.jit import in_place, inlined
 
@@ -86,6 +87,7 @@ class Reader(NamedTuple):
       name: int64 [STOCKS], by locate code: the 8 bytes of the symbol.
       tally: int64 [STOCKS, 4], by instrument and `Tally`.
       idle: int64 [STOCKS + 1, 128], by instrument and type: messages without an event; the last row, without a stock.
+      divisor: int64 [STOCKS], by instrument: the greatest common divisor of the prices of its orders, 0 without any.
       rows: buffers for the events.
     """
 
@@ -94,6 +96,7 @@ class Reader(NamedTuple):
     name: np.ndarray
     tally: np.ndarray
     idle: np.ndarray
+    divisor: np.ndarray
     rows: Rows
 
 
@@ -119,6 +122,7 @@ def new_reader(rows: int) -> Reader:
         name=np.zeros(STOCKS, np.int64),
         tally=np.zeros((STOCKS, len(Tally)), np.int64),
         idle=np.zeros((STOCKS + 1, 128), np.int64),
+        divisor=np.zeros(STOCKS, np.int64),
         rows=new_rows(rows),
     )
 
@@ -236,7 +240,7 @@ def _new_order(
         reader.at[At.WAS] = order_id
         return Outcome.IN_USE
     side = BID if letter == _BUY else ASK
-    _rest(table, row, side, price, size, stock)
+    _rest(table, row, side, price, size, stock, reader)
     _emit(reader, time, _ADD, 0, side, price, size, order_id, _LAST, stock)
     reader.tally[stock, Tally.MADE] += 1
     return Outcome.FINE
@@ -313,7 +317,7 @@ def _swap(data: np.ndarray, p: int, time: int, stock: int, reader: Reader, table
     # Write the DELETE before removing the order: `remove` shifts other orders into its row.
     _emit(reader, time, _DELETE, 0, side, table.values[row, PRICE], table.values[row, SIZE], old, 0, stock)
     remove(table, row)
-    _rest(table, insert(table, new), side, price, size, stock)
+    _rest(table, insert(table, new), side, price, size, stock, reader)
     _emit(reader, time, _ADD, 0, side, price, size, new, _LAST, stock)
     reader.tally[stock, Tally.MADE] += 1
     return Outcome.FINE
@@ -387,7 +391,9 @@ def _row_of(table: OrderTable, order_id: int, stock: int) -> int:
 
 
 @inlined
-def _rest(table: OrderTable, row: int, side: int, price: int, size: int, stock: int) -> None:
+def _rest(table: OrderTable, row: int, side: int, price: int, size: int, stock: int, reader: Reader) -> None:
+    """Enter a new order in its row of the table."""
+    reader.divisor[stock] = divisor_with(reader.divisor[stock], price)
     values = table.values[row]
     values[SIDE], values[PRICE], values[SIZE], values[EXTRA] = side, price, size, stock
 

@@ -1,5 +1,6 @@
 """One pass over an ITCH file: convert blocks of bytes to chunks of events, and collect bad messages."""
 
+import dataclasses
 import functools
 import re
 from collections.abc import Iterator
@@ -15,11 +16,11 @@ from lob_jax.feeds.reading.order_table import new_table, room_for
 from lob_jax.feeds.reading.recognise import refuse_known
 from lob_jax.feeds.reading.source import Source, refuse_unreadable
 
-_ROWS_AT_ONCE = 1 << 17
+_ROWS_AT_ONCE = 1 << 16
+_BLOCK_BYTES = 1 << 18  # of the file at once: they stay in the processor's cache
 _FEW_ORDERS = 1 << 10
 _BYTES_AN_EVENT = 24  # estimates the events of a file; buffers that are too large cost nothing until written to
 _MOST_AT_FIRST = 1 << 24
-_LISTED_BYTES = 1 << 18  # of a block that is only listed: it stays in the processor's cache
 SYMBOL = re.compile(rb"(?!\.+ *$)[!-.0-~]{1,8} *")  # printable, and valid as the name of a folder
 
 
@@ -47,7 +48,8 @@ class Scan:
         self.faults = Faults(reading, source.name)
         self.session_messages = self.lost_bytes = 0
         self.damage: InputError | None = None
-        self._reading, self._rules = reading, rules
+        self._reading = dataclasses.replace(reading, block_bytes=min(reading.block_bytes, _BLOCK_BYTES))
+        self._rules = rules
         self._table = new_table(_FEW_ORDERS)
         self._offset = 0  # position in the file of the first byte of the block
         self._unreadable = -1  # number of the last message of unknown type or length
@@ -68,24 +70,37 @@ class Scan:
         """Return the events of the wanted stocks in memory; errors as `pieces`."""
         likely = self.source.path.stat().st_size // _BYTES_AN_EVENT if self.source.path.is_file() else 0
         self.reader = self.reader._replace(rows=new_rows(min(max(likely, _ROWS_AT_ONCE), _MOST_AT_FIRST)))
-        for _ in self._outcomes():
-            if self.reader.at[At.ROWS] + 2 > len(self.reader.rows.kind):
+        for _ in self._blocks():
+            if self._is_full():
                 self.reader = self.reader._replace(rows=_doubled(self.reader.rows))
         self._count_sessions()
         return self._rows()
 
     def pieces(self) -> Iterator[Rows]:
-        """Yield the events of the wanted stocks in chunks, each of which is valid only until the next one.
+        """Yield the events of the wanted stocks in full buffers, each of which is valid only until the next one.
 
         Raises:
           InputError: reading is strict, and something violates the format.
         """
-        for _ in self._outcomes():
-            self._count_sessions()
-            yield self._rows()
-            self.reader.at[At.ROWS] = 0
+        for _ in self._blocks():
+            if self._is_full():
+                self._count_sessions()
+                yield self._rows()
+                self.reader.at[At.ROWS] = 0
+        self._count_sessions()
+        yield self._rows()
 
-    def _outcomes(self) -> Iterator[None]:
+    def directory(self) -> Iterator[None]:
+        """Read the file for its directory alone: yield after every block; errors as `pieces`."""
+        for _ in self._blocks():
+            self.reader.at[At.ROWS] = 0  # messages of the session became events
+            yield
+
+    def _is_full(self) -> bool:
+        """Return whether there may be no room for the events of another message."""
+        return bool(self.reader.at[At.ROWS] + 2 > len(self.reader.rows.kind))
+
+    def _blocks(self) -> Iterator[None]:
         """Read the file; yield after every block, and whenever the buffers for events are full."""
         refuse_known(self.source)
         rest = b""
@@ -221,8 +236,8 @@ def listed_symbols(source: Source, wanted: tuple[str, ...]) -> list[str]:
       InputError: the file cannot be read, is damaged before all wanted symbols are found, or has no directory.
     """
     rules = Rules(midnight_ns=0, tick=1, hidden_known=0)
-    scan = Scan(source, Reading(on_error="skip", block_bytes=_LISTED_BYTES), symbols=("",), rules=rules)
-    for _ in scan.pieces():
+    scan = Scan(source, Reading(on_error="skip"), symbols=("",), rules=rules)
+    for _ in scan.directory():
         if wanted and scan.listed.keys() >= set(wanted):
             break
     if scan.damage is not None and (not scan.listed or set(wanted) - scan.listed.keys()):

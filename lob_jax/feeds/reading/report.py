@@ -1,6 +1,7 @@
-"""The report of a reading: rows read, kept and dropped, with the same keys for every feed."""
+"""The report of a reading: rows read, kept and dropped, with the same keys for every feed; and times that go back."""
 
-from collections.abc import Mapping
+import enum
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from lob_jax.events.schema import Code, Events, Kind
 from lob_jax.feeds.reading.faults import Faults
 
-_ROWS_AT_ONCE = 1 << 20
+_ROWS_AT_ONCE = 1 << 16  # their comparisons stay in the processor's cache
 
 
 def reading_report(
@@ -41,8 +42,7 @@ def reading_report(
         for reason, rows in fault.dropped.items():
             rows_dropped[reason] = rows_dropped.get(reason, 0) + rows
     rows_dropped = {reason: int(rows) for reason, rows in rows_dropped.items() if rows}
-    kinds = np.bincount(events.kind, minlength=len(Kind) + 1)
-    codes = np.bincount(events.code, minlength=len(Code))
+    codes = _counts(events.code, [code for code in Code if code])
     quarantined = [str(fault.path) for fault in faults if fault.path is not None and fault.path.exists()]
     return {
         "feed": feed,
@@ -51,17 +51,27 @@ def reading_report(
         "rows_kept": int(rows_read) - sum(rows_dropped.values()),
         "rows_dropped": rows_dropped,
         "quarantine": quarantined,
-        "kinds": {kind.name: int(kinds[kind]) for kind in Kind},
-        "codes": {code.name: int(codes[code]) for code in Code if code},
-        "time_reversals": _time_reversals(events.time_ns),
-        "gaps": int(codes[Code.FEED_GAP]),
+        "kinds": _counts(events.kind, list(Kind)),
+        "codes": codes,
+        "time_reversals": len(reversals(events.time_ns)),
+        "gaps": codes[Code.FEED_GAP.name],
         **more,
     }
 
 
-def _time_reversals(time_ns: np.ndarray) -> int:
-    """Count the events earlier than the previous one, in chunks: the column may be larger than memory."""
-    return sum(
-        int(np.count_nonzero(np.diff(time_ns[first : first + _ROWS_AT_ONCE + 1]) < 0))
-        for first in range(0, len(time_ns), _ROWS_AT_ONCE)
-    )
+def reversals(time_ns: np.ndarray) -> np.ndarray:
+    """Return the indices of the events that are earlier than the previous one.
+
+    Args:
+      time_ns: int64 [E]; it may be larger than memory.
+    """
+    found = [np.zeros(0, np.int64)]
+    for first in range(0, len(time_ns), _ROWS_AT_ONCE):
+        time = time_ns[first : first + _ROWS_AT_ONCE + 1]
+        found.append(np.flatnonzero(time[1:] < time[:-1]) + first + 1)
+    return np.concatenate(found)
+
+
+def _counts(values: np.ndarray, among: Sequence[enum.IntEnum]) -> dict[str, int]:
+    """Return how often each of some values occurs, by name: comparisons are faster than a histogram."""
+    return {value.name: int(np.count_nonzero(values == int(value))) for value in among}

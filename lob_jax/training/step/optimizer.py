@@ -15,7 +15,8 @@ from lob_jax.training.config import TrainConfig
 from lob_jax.training.step.tasks import TASKS
 
 # Parameters without weight decay, by the last key of their path.
-NOT_DECAYED = ("bias", "scale", *itertools.chain.from_iterable(MOMENTS.values()))
+BIASES = ("bias", "digits_bias", "pointer_bias", "level_bias")
+NOT_DECAYED = (*BIASES, "scale", *itertools.chain.from_iterable(MOMENTS.values()))
 # Axes of a matrix's input and of its output; any other axis enumerates matrices: query, key and value.
 MATRICES = {
     ("qkv", "kernel"): ((0,), (2, 3)),

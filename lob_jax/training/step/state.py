@@ -12,6 +12,7 @@ import optax
 
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.embeddings import with_moments
+from lob_jax.models.heads import initial_biases
 from lob_jax.models.transformer import initial_parameters
 from lob_jax.training.config import TrainConfig
 from lob_jax.training.step.loss_scale import LossScale, first_scale
@@ -26,8 +27,8 @@ class Measured(NamedTuple):
     """What is measured on the training data for the initial parameters.
 
     Attributes:
-      token_counts: int [V], occurrences of each token. The head's bias is initialised to the log frequencies, with one
-        added to each count, so that no steps are spent on learning them; to 0 if None.
+      token_counts: int [V], occurrences of each token. The head's biases are initialised to the log frequencies, so
+        that no steps are spent on learning them, see `models.heads.initial_biases`; to 0 if None.
       moments: float32 [2, F], mean and standard deviation of each feature of the inputs that a model standardises, by
         name; 0 and 1 for an input that is not there.
     """
@@ -108,8 +109,9 @@ def init_state(
     key = jax.random.key(seed)
     params = initial_parameters(config, jax.random.fold_in(key, INITIAL))
     if measured.token_counts is not None:
-        frequency_V = (measured.token_counts + 1) / (measured.token_counts + 1).sum()
-        params = {**params, "head": {**params["head"], "bias": jnp.asarray(np.log(frequency_V), config.param_dtype)}}
+        biases = initial_biases(config, measured.token_counts)
+        in_dtype = {name: jnp.asarray(bias, config.param_dtype) for name, bias in biases.items()}
+        params = {**params, "head": {**params["head"], **in_dtype}}
     params = with_taken(params, taken)
     for name in config.standardized:
         if name in measured.moments:

@@ -85,8 +85,14 @@ def test_the_tick_of_a_stock_fits_its_prices(tmp_path):
     days = {day.instrument.symbol: day for day in ItchFeed().read_all(two_stocks(tmp_path))}
     assert {symbol: day.instrument.tick for symbol, day in days.items()} == {"TEST": 100, "OTHER": 50}
     path = tmp_path / "2019-01-31.itch"
-    path.write_bytes(directory() + add(T, 1, b"B", 5, 1_000_000) + add(T, 2, b"B", 5, 9_999))
+    path.write_bytes(directory() + add(T, 1, b"B", 5, 9_999) + add(T, 2, b"B", 5, 1_000_000))
     assert ItchFeed().read(path).instrument.tick == 1
+    path.write_bytes(
+        directory() + add(T, 1, b"B", 5, 1_000_000) + message("U", T, (1, 8), (2, 8), (5, 4), (999_950, 4))
+    )
+    assert ItchFeed().read(path).instrument.tick == 50
+    path.write_bytes(directory())
+    assert ItchFeed().read(path).instrument.tick == 100
 
 
 @pytest.mark.parametrize(
@@ -131,6 +137,23 @@ def test_a_day_that_lies_there_twice_is_refused(tmp_path):
 def test_small_blocks_are_as_good_as_one(tmp_path, block_bytes):
     path = write(tmp_path)
     assert_same(FEED.read(path, Reading(block_bytes=block_bytes)), FEED.read(path))
+
+
+@pytest.mark.parametrize("rows,block_bytes", [(2, 1 << 20), (3, 1), (7, 100)])
+def test_small_buffers_are_as_good_as_large_ones(tmp_path, monkeypatch, rows, block_bytes):
+    path = tmp_path / "2019-01-30.itch"
+    sessions = b"".join(message("S", T - 9 + k, b"QM"[k % 2 :][:1], locate=0) for k in range(9))
+    orders = [
+        add(T + k, k + 1, b"B", 10, 10_000) + message("U", T + k, (k + 1, 8), (k + 99, 8), (3, 4), (100, 4))
+        for k in range(9)
+    ]
+    path.write_bytes(sessions + directory() + b"".join(orders) + sessions)
+    whole = ItchFeed().read(path)
+    assert len(whole.events) == 9 + 27 + 9
+    monkeypatch.setattr("lob_jax.feeds.itch.scan._ROWS_AT_ONCE", rows)
+    monkeypatch.setattr("lob_jax.feeds.itch.scan._BYTES_AN_EVENT", 1 << 20)
+    for store in (None, tmp_path / "store"):
+        assert_same(ItchFeed().read(path, Reading(block_bytes=block_bytes, store=store)), whole)
 
 
 def test_time_that_runs_backwards_is_flagged(tmp_path):

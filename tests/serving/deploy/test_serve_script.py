@@ -127,9 +127,9 @@ def test_it_says_when_all_are_ready_and_ends_all_with_itself(here, how):
 def test_a_key_at_the_terminal_reaches_the_processes_once(here):
     """It is sent to the whole foreground process group: the script's."""
     process = here.serve()
-    here.until_ready(process)
+    assert here.until_ready(process).startswith("2 processes are ready")
     os.killpg(process.pid, signal.SIGINT)
-    assert finish(process)[0] == 0
+    assert finish(process) == (0, "")
     assert [here.seen(k)[1:] for k in range(2)] == [["SIGTERM"]] * 2
 
 

@@ -130,6 +130,7 @@ def test_clients_that_leave_free_their_places(server, market):
     assert after["lob_events_total"] - before["lob_events_total"] < 8 * 20 * 1000
 
 
+@pytest.mark.slow
 def test_slow_readers_hold_up_nobody(market):
     """Readers take nothing of streams that are larger than the buffers of their connections; others are answered."""
 

@@ -180,6 +180,7 @@ def scored():
     return (lambda asked: scored_history(asked, contents, forward=network)), day
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_entire_history(scored):
     score, day = scored
     tail = Tail(History(day.start), keep=96, instrument=day.instrument)

@@ -42,6 +42,7 @@ def test_each_alert_fires_where_it_should_and_nowhere_else(file):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_promtool_sees_an_alert_that_fires_too_early(tmp_path):
     folder = tmp_path / "lob_jax/serving/monitoring/rules"
     folder.mkdir(parents=True)

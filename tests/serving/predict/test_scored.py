@@ -82,6 +82,7 @@ def kinds_of(prediction):
     return np.array([chance for *_, chance in prediction.kinds])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "day"), [*((name, "orders") for name in MODELS), ("by time", "window")])
 def test_kinds_are_those_that_are_predicted_where_nothing_escapes(name, day):
     """But for CONTROL codes that are not halts, which are never generated."""

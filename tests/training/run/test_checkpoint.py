@@ -81,6 +81,7 @@ def test_the_latest_and_the_best_stay_and_of_equals_the_earlier(saved):
     assert saved[1] == [20, 30, 40, 60]
 
 
+@pytest.mark.slow
 def test_learned_weights_of_tasks_are_resumed_and_reach_no_model(tmp_path, model_config, train_config):
     heads = dataclasses.replace(model_config().heads, contrastive_size=4)
     model, optimizer = model_config(heads=heads), make_optimizer(train_config(), 12)

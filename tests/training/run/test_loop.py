@@ -95,6 +95,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(run, tmp_path, compiled_fol
     assert equal(seen[12], seen_then[12])
 
 
+@pytest.mark.slow
 def test_a_run_says_what_it_will_need_and_writes_what_it_did(run, model_config):
     summary, folder, shown, seen = run(log_every=3)
     compiling, first = shown.splitlines()[:2]

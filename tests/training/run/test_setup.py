@@ -43,6 +43,7 @@ def test_validation_windows_are_cut_whole_and_filled_with_unscored_ones(windows)
     assert sum(batch["scored"].sum() for batch in cut) == windows(8, 1)["scored"].sum() + windows(3, 2)["scored"].sum()
 
 
+@pytest.mark.slow
 def test_a_validation_does_not_depend_on_how_it_is_cut(prepare):
     params = jax.jit(prepare().initial)().params
     losses = [validate(prepare(devices, micro_batch=micro), params) for devices, micro in ((1, 8), (1, 4), (8, 1))]

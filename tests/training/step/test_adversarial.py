@@ -137,6 +137,7 @@ def loss_of(model, objective, batch=None):
     return jax.jit(jax.value_and_grad(sums, has_aux=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["fgm", "pgd"])
 def test_the_loss_is_the_clean_one_and_a_higher_one_which_does_not_depend_on_the_batch(model, kind):
     objective = dataclasses.replace(NEXT_TOKEN, adversarial=kind, adversarial_eps=0.5, adversarial_weight=0.25)

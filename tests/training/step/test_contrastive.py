@@ -95,6 +95,7 @@ def test_the_positive_of_a_view_is_the_other_one_and_overlapping_windows_are_no_
     assert float(loss) == pytest.approx(by_loops(vectors, positive, others, weight, 0.5), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_two_windows_by_hand():
     """Anchors 0 and 1 at a right angle, each with a twin: -log(e^(1/t) / (e^(1/t) + 2))."""
     vectors = np.array([[1, 0], [0, 1], [1, 0], [0, 1]], np.float32)
@@ -104,6 +105,7 @@ def test_two_windows_by_hand():
         assert float(loss) == pytest.approx(4 * np.log1p(2 * np.exp(-1 / temperature)), rel=1e-5, abs=5e-6)
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_finite_differences_and_finite_without_others():
     with jax.enable_x64(True):
         random = np.random.default_rng(0)

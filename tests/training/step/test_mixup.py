@@ -127,6 +127,7 @@ def test_embeddings_are_mixed_behind_their_norm_with_the_same_dropout(given, mod
     np.testing.assert_array_equal(np.asarray(one) == 0, np.asarray(another) == 0)  # dropped in both, or in neither
 
 
+@pytest.mark.slow
 def test_each_window_is_scored_in_its_own_sets(model_config, fixed_share):
     config = model_config(dropout=0.0, mask="grammar", vocab_size=10_000, book_state=False)
     network, tokenizer = LOBTransformer(config), ExactTokenizer()
@@ -201,6 +202,7 @@ def test_shares_are_those_of_the_beta_distribution_and_of_a_window():
     assert (found != np.asarray(shares(jax.random.key(1), jnp.arange(4000), 0.4))).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_a_step_does_not_depend_on_its_micro_steps(given):
     network, params, batch, _ = given
     sums = []

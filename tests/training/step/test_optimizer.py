@@ -9,6 +9,7 @@ import pytest
 
 from lob_jax.models.embeddings import MOMENTS
 from lob_jax.models.transformer import stack_layers
+from lob_jax.tokens.vocabulary import VOCAB_SIZE
 from lob_jax.training.step.optimizer import decay_mask, make_optimizer, make_schedule, matrices
 from lob_jax.training.step.state import abstract_params
 
@@ -41,6 +42,13 @@ def test_decay_spares_norms_and_biases_and_nothing_else(model_config, tied):
     output = {} if tied else {"output": {True}}
     assert all(by_name.pop(name) == {False} for name in MOMENTS["book"])
     assert by_name == {"bias": {False}, "scale": {False}, "kernel": {True}, "table": {True}} | output
+
+
+def test_no_bias_of_the_head_decays(model_config):
+    mask = decay_mask(abstract_params(model_config(digits_rank=2, pointer=True, vocab_size=VOCAB_SIZE)))["head"]
+    biases = {name: decays for name, decays in mask.items() if name.endswith("bias")}
+    assert biases == {"bias": False, "digits_bias": False, "pointer_bias": False, "level_bias": False}
+    assert mask["digits"] and mask["digits_input"] and mask["pointer"] and mask["level"]
 
 
 def test_one_update_by_hand(train_config):

@@ -1,6 +1,8 @@
 import jax
 import numpy as np
 
+from lob_jax.models.transformer import LOBTransformer
+from lob_jax.tokens import vocabulary as v
 from lob_jax.training.step.optimizer import make_optimizer
 from lob_jax.training.step.state import Measured, abstract_params, init_state
 
@@ -43,3 +45,15 @@ def test_the_heads_bias_starts_at_the_frequencies_of_the_training_tokens(model_c
     assert not plain["head"]["bias"].any()
     informed["head"]["bias"] = plain["head"]["bias"]
     jax.tree.map(np.testing.assert_array_equal, informed, plain)
+
+
+def test_biases_of_further_digits_start_at_the_frequencies_of_each_place(model_config, train_config):
+    config = model_config(digits_rank=2, vocab_size=v.VOCAB_SIZE)
+    counts, digits = np.zeros(v.VOCAB_SIZE, np.int64), np.arange(1_000)
+    counts[v.CONTINUATION : v.CONTINUATION + 1_000] = 3 * (1 + digits // 100) * (1 + digits % 10 * 2) - 1
+    counts[v.SIZE : v.SIZE + 1_000] = 999
+    measured = Measured(token_counts=counts)
+    params = init_state(config, make_optimizer(train_config(), 10), seed=0, measured=measured).params
+    bias_V = LOBTransformer(config).apply({"params": params}, method="projection").bias_V
+    # Places are independent in these counts, so that sums over places are the frequencies of the codes.
+    np.testing.assert_allclose(np.exp(bias_V), (counts + 1) / (counts + 1).sum(), rtol=1e-4)

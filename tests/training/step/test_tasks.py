@@ -77,6 +77,7 @@ def test_models_and_their_parameters_have_no_such_group(two_tasks):
     assert not any(decayed[TASKS].values()) and decayed["embeddings"]["token"]["table"]
 
 
+@pytest.mark.slow
 def test_a_state_learns_them_and_validates_without(two_tasks, train_config, windows):
     config = train_config(warmup_steps=0, task_weights="learned", ema_decay=0.9, weight_decay=0.5, clip=1e6)
     batch, random = windows(4), np.random.default_rng(0)

@@ -104,6 +104,7 @@ def test_the_first_model_with_additions_is_the_model_without(trained):
     assert moved(plain.params, merged) == set()
 
 
+@pytest.mark.slow
 def test_gradients_of_adapters_are_those_of_their_products(trained, model_config, windows):
     """dL/dA = scale dL/dW B^T, and dL/dB = scale A^T dL/dW."""
     model = LOBTransformer(model_config())

@@ -130,6 +130,7 @@ def test_a_database_of_version_1_becomes_what_one_of_this_version_is(new_databas
     assert_same(url, now)
 
 
+@pytest.mark.slow
 def test_processes_that_open_it_at_once_migrate_it_once(url_1, now):
     program = "import sys; from lob_jax.serving.experiments.store.store import Store; Store(sys.argv[1]).close()"
     command = [sys.executable, "-c", program, url_1]
@@ -158,6 +159,7 @@ Store(sys.argv[1])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [0, 1, 30])
 def test_one_that_is_killed_in_the_middle_changes_nothing(url_1, now, after):
     before = described(url_1)

@@ -280,6 +280,7 @@ def test_decisions_are_kept_in_their_order(trial, url):
     again.close()
 
 
+@pytest.mark.slow
 def test_both_databases_keep_the_same(postgres, tmp_path):
     found = []
     for url in (f"sqlite:///{tmp_path / 'a.db'}", postgres.database()):

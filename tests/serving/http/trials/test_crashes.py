@@ -53,6 +53,7 @@ def create(database):
     store.close()
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_twice(tmp_path):
     database = f"sqlite:///{tmp_path / 'experiments.db'}"
     create(database)
@@ -84,6 +85,7 @@ def opened(server, unit, experiment):
         return client._http.post("/v1/sessions", json=body, headers={"Authorization": f"Bearer {server.key}"}).json()
 
 
+@pytest.mark.slow
 def test_two_processes_on_one_database_agree(url):
     store = Store(url)
     store.create(SPLIT)
