@@ -7,10 +7,15 @@ as of one much larger than the memory for it. Stages are microseconds of CPU a w
 read and prepare: a record from the disk; cut: the arrays of a batch; place: join the batches of a step and put them on
 a device), measured without other processes.
 
-The rate on more cores is extrapolated by Amdahl's law: 1 / (s + t / T + w / (cores - 1)), all per window and measured
-with two processes: w is the CPU of the processes that read; s that of the training process's main thread, which nothing
-else can do (receive and place); t that of its up to T threads that unpack. It assumes that each waits for the others,
-that neither memory nor the disk is a limit, and that the device's own copy is not waited for.
+The rate on more cores is extrapolated from the CPU of each part, all per window and measured with two processes: that
+of the processes that read; here, that of the main thread (receive and place), of Grain's threads, which hold the
+interpreter's lock while they unpickle and wait for shared memory to be given back, of the up to T threads that unpack
+without that lock, and of threads that are not Python's. There are two figures. Both assume that the main thread and
+Grain's run one at a time, and that neither memory, the disk nor the device's own copy is waited for.
+
+* At once: processes read ahead while others wait, so that the slowest part decides: the serial one, the threads that
+  unpack, or all cores together.
+* One after the other: nobody reads ahead, the worst. 1 / (serial + unpack / T + others / (cores - 1)), Amdahl's law.
 """
 
 import argparse
@@ -21,6 +26,7 @@ import json
 import pathlib
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -38,7 +44,7 @@ from lob_jax.data.records.builder import open_records
 from lob_jax.data.windows.augment.mirror import MirroredWindows
 from lob_jax.data.windows.dataset import CACHE_BYTES, TokenBookDataset, Window
 from lob_jax.data.windows.order import Order
-from lob_jax.data.windows.pipeline import MOST_THREADS, batches
+from lob_jax.data.windows.pipeline import MOST_THREADS, UNPACKING, batches
 from lob_jax.models.inputs import fields_read
 from lob_jax.runs.beside import beside_of, read_in_training
 from lob_jax.runs.records import prepare
@@ -148,24 +154,36 @@ def rate(case: Case, processes: int) -> dict[str, float]:
     for _ in range(passes * max(processes, 1) * len(case.windows()) // case.batch_size + 4 * max(processes, 1)):
         batch = next(reading)
     place(batch)
-    count, placing, theirs = 0, 0.0, _cpu_s(others())
-    begin, mine, main = time.perf_counter(), time.process_time(), time.thread_time()
+    count, placing, theirs, threads = 0, 0.0, _cpu_s(others()), thread_s()
+    begin, main = time.perf_counter(), time.thread_time()
     while time.perf_counter() - begin < case.seconds:
         batch = next(reading)
         placed = time.thread_time()
         place(batch)
         placing += time.thread_time() - placed
         count += case.batch_size
-    taken, mine, main = time.perf_counter() - begin, time.process_time() - mine, time.thread_time() - main
-    theirs = _cpu_s(others()) - theirs
+    taken, main = time.perf_counter() - begin, time.thread_time() - main
+    theirs, threads = _cpu_s(others()) - theirs, {name: used - threads[name] for name, used in thread_s().items()}
     reading.close()
     return {
         "windows_per_s": count / taken,
         "place_us": 1e6 * placing / count,
         "receive_us": 1e6 * (main - placing) / count,
-        "threads_us": 1e6 * (mine - main) / count,
+        **{f"{name}_us": 1e6 * used / count for name, used in threads.items()},
         "others_us": 1e6 * theirs / count,
     }
+
+
+def thread_s() -> dict[str, float]:
+    """Return the CPU seconds of this process's threads but the main one: of those that unpack, Grain's and others."""
+    names = {thread.native_id: thread.name for thread in threading.enumerate()}
+    used = dict.fromkeys(("unpack", "grain", "native"), 0.0)
+    for thread in psutil.Process().threads():
+        name = names.get(thread.id, "")
+        kind = "unpack" if name.startswith(UNPACKING) else "grain" if name else "native"
+        if thread.id != threading.main_thread().native_id:
+            used[kind] += thread.user_time + thread.system_time
+    return used
 
 
 def _cpu_s(processes: Sequence[psutil.Process]) -> float:
@@ -173,9 +191,15 @@ def _cpu_s(processes: Sequence[psutil.Process]) -> float:
     return sum(one.user + one.system for one in times)
 
 
-def extrapolated(serial_us: float, threads_us: float, others_us: float, cores: int) -> float:
-    """Return windows a second on so many cores, see the module."""
-    return 1e6 / (serial_us + threads_us / min(MOST_THREADS, cores) + others_us / (cores - 1))
+def at_once(serial_us: float, unpack_us: float, others_us: float, cores: int) -> float:
+    """Return windows a second on so many cores if all parts of the work go on at once, see the module."""
+    threads = min(MOST_THREADS, cores)
+    return 1e6 / max(serial_us, unpack_us / threads, (serial_us + unpack_us + others_us) / cores)
+
+
+def one_after_the_other(serial_us: float, unpack_us: float, others_us: float, cores: int) -> float:
+    """Return windows a second on so many cores if each part of the work waits for the one before, see the module."""
+    return 1e6 / (serial_us + unpack_us / min(MOST_THREADS, cores) + others_us / (cores - 1))
 
 
 def measure(case: Case, cores: int) -> dict[str, Any]:
@@ -183,15 +207,16 @@ def measure(case: Case, cores: int) -> dict[str, Any]:
     found = {"stages_us": alone(stages, case)}
     rates = {str(processes): alone(rate, case, processes) for processes in PROCESSES}
     two = rates[str(PROCESSES[-1])]
-    serial_us = two["receive_us"] + two["place_us"]
+    serial_us = two["receive_us"] + two["place_us"] + two["grain_us"]
+    parts = serial_us, two["unpack_us"], two["others_us"] + two["native_us"], cores
     nbytes = sum(array.nbytes for array in next(case.read(0)).values()) / case.batch_size
     return {
         **found,
         "bytes_per_window": nbytes,
         "rates": rates,
         "serial_us": serial_us,
-        "capped_at_per_s": 1e6 / serial_us,
-        "extrapolated_per_s": extrapolated(serial_us, two["threads_us"], two["others_us"], cores),
+        "at_once_per_s": at_once(*parts),
+        "one_after_the_other_per_s": one_after_the_other(*parts),
     }
 
 
@@ -229,8 +254,10 @@ def table(results: dict[str, Any], cores: int) -> list[str]:
             f"  windows/s: {rates} processes",
             f"  us of CPU a window, here: {parts}",
             f"  us of CPU a window, with {PROCESSES[-1]} processes: theirs {two['others_us']:.1f}, here receive"
-            f" {two['receive_us']:.1f}, place {two['place_us']:.1f}, threads {two['threads_us']:.1f}",
-            f"  on {cores} cores {case['extrapolated_per_s']:,.0f} windows/s, at most {case['capped_at_per_s']:,.0f}",
+            f" {two['receive_us']:.1f}, place {two['place_us']:.1f}, Grain's threads {two['grain_us']:.1f},"
+            f" unpack {two['unpack_us']:.1f}, native threads {two['native_us']:.1f}",
+            f"  on {cores} cores {case['at_once_per_s']:,.0f} windows/s, if parts wait for each other"
+            f" {case['one_after_the_other_per_s']:,.0f}; {case['serial_us']:.1f} us are serial",
         ]
     return lines
 

@@ -36,6 +36,6 @@ def kinds_along(tokens: np.ndarray) -> np.ndarray:
     It is 0 for CONTROL codes, and before the first head.
     """
     tokens = np.asarray(tokens, np.int64)
-    newest = np.maximum.accumulate(np.where(v.field_of(tokens) == v.FIELD_HEAD, np.arange(len(tokens)), -1))
+    newest = np.maximum.accumulate(np.where(v.IS_HEAD_V[tokens], np.arange(len(tokens)), -1))
     kind = np.where(newest >= 0, tokens[newest] // v.CLASS_SIZE, 0) if len(tokens) else newest
     return np.concatenate([[0], kind]).astype(np.int8)

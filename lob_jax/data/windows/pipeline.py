@@ -1,8 +1,10 @@
 """Batch windows with Grain: globally shuffled, sharded over hosts, read by workers, and resumable at any position."""
 
+import collections
 import concurrent.futures
 import dataclasses
 import math
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +30,7 @@ from lob_jax.tokens.sets.token_sets import PACKED
 ENDLESS = 2**62  # windows
 ALIGNED = 64  # bytes
 MOST_THREADS = 8  # that unpack batches in the training process
+UNPACKING = "unpacking"  # the beginning of their names
 
 Windows = TokenBookDataset | PairedDataset | AlteredWindows | MixedWindows | MirroredWindows | DroppedTokens
 
@@ -96,6 +99,29 @@ class BatchSource:
         return self.dataset[index]
 
 
+class Memory:
+    """Memory for arrays of one size, used again once an array and all its views are gone.
+
+    New memory costs more than what is written to it: the kernel hands it out, and takes it back, page by page.
+    """
+
+    def __init__(self) -> None:
+        self._free: collections.deque[np.ndarray] = collections.deque()
+
+    def array(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """Return an array of any content, aligned as those of `aligned`."""
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        try:
+            block = self._free.popleft()
+        except IndexError:
+            block = aligned((0,), np.uint8)
+        if len(block) != size:
+            block = aligned((size,), np.uint8)
+        root = np.frombuffer(block.data, np.uint8)  # views refer to it, which is how it is known to be unused
+        weakref.finalize(root, self._free.append, block).atexit = False
+        return root.view(dtype).reshape(shape)
+
+
 class Unpacking(grain.transforms.Map):
     """From batches as they are sent by another process, with sets as ranges, to batches with sets as bits.
 
@@ -103,7 +129,8 @@ class Unpacking(grain.transforms.Map):
     """
 
     def __init__(self, *, threads: int):
-        self._pool = concurrent.futures.ThreadPoolExecutor(threads) if threads > 1 else None
+        self._memory = Memory()
+        self._pool = concurrent.futures.ThreadPoolExecutor(threads, UNPACKING) if threads > 1 else None
 
     def map(self, element: dict[str, Any]) -> Window:
         """Return a batch."""
@@ -111,7 +138,7 @@ class Unpacking(grain.transforms.Map):
         if not isinstance(sets, DistinctSets):  # as in windows that are stacked
             return element
         count = len(element["tokens"])
-        bits = aligned((count, sets.rows // count, PACKED), np.uint8)
+        bits = self._memory.array((count, sets.rows // count, PACKED), np.uint8)
         firsts = range(0, sets.rows, sets.rows // count)
         for _ in (self._pool.map if self._pool else map)(sets.pack, firsts, bits):
             pass

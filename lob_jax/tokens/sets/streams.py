@@ -21,7 +21,7 @@ from lob_jax.tokens.sets.limits import Rules
 from lob_jax.tokens.sets.ranges import ROW_ROOM, Ranges, Stop, grown, new_ranges
 from lob_jax.tokens.sets.token_sets import TokenSets
 
-_RANGES_A_TOKEN = 8  # to begin with
+_RANGES_A_TOKEN = 40  # to begin with; memory that is not written to costs nothing
 _HEADS = np.r_[v.FIRST_CONTROL : v.LAST_CONTROL + 1, v.CLASS_SIZE : v.CONTINUATION]  # of exact events
 
 

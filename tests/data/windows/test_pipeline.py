@@ -10,7 +10,7 @@ from lob_jax.data.labels.regimes import fit_regimes
 from lob_jax.data.records.records import day_record
 from lob_jax.data.windows.dataset import TokenBookDataset
 from lob_jax.data.windows.known import Beside
-from lob_jax.data.windows.pipeline import Position, batches, batches_an_epoch, first_position
+from lob_jax.data.windows.pipeline import ALIGNED, Memory, Position, batches, batches_an_epoch, first_position
 from lob_jax.errors import InputError
 from lob_jax.feeds.feed import STRICT
 from lob_jax.feeds.synthetic import SyntheticFeed
@@ -182,3 +182,20 @@ def test_a_position_in_other_windows_is_refused(windows, wrong: Position):
 def test_impossible_requests_are_refused(windows, wrong: dict, message: str):
     with pytest.raises(InputError, match=message):
         epochs_of(windows, **wrong)
+
+
+def test_memory_is_used_again_once_an_array_and_its_views_are_gone():
+    memory = Memory()
+    first = memory.array((3, 5), np.uint8)
+    address, view = first.ctypes.data, first[1:, 2]
+    assert first.shape == (3, 5) and address % ALIGNED == 0 and first.flags.writeable
+    del first
+    second = memory.array((3, 5), np.uint8)
+    assert second.ctypes.data != address, "a view is left"
+    del view
+    third = memory.array((15,), np.int8)
+    assert third.ctypes.data == address and third.dtype == np.int8
+    del second, third
+    larger = memory.array((2, 4), np.int64)
+    larger[:] = 7
+    assert larger.shape == (2, 4) and larger.sum() == 56
