@@ -353,8 +353,9 @@ def _remove_unshown(levels: Levels, work: Workspace, rows: LevelRows, i: int, ou
     for s in range(2):
         side = BID if s == 0 else ASK
         for row in range(levels.side[s, END] - 1, levels.side[s, FIRST] - 1, -1):
-            price, size = levels.price[s, row], levels.size[s, row]
-            if row < levels.side[s, END] and size > 0 and _row_of(work, rows, side, price) < 0:
+            price = levels.price[s, row]
+            size = size_at(levels, s, price) if row < levels.side[s, END] else 0
+            if size > 0 and _row_of(work, rows, side, price) < 0:
                 time_ns, receive_ns, sequence = rows.time_ns[i], rows.receive_ns[i], rows.group[i]
                 _emit(work, out, time_ns, receive_ns, sequence, _DELETE, 0, side, price, size, 0)
                 change(levels, _DELETE, side, price, size)
