@@ -55,6 +55,15 @@ MOST_UNITS = 2**60  # limit of a price or size: the sum of two and twice one of 
 
 
 @released
+def count_lines(data: np.ndarray) -> int:
+    """Return the number of line feeds in uint8 [B]."""
+    lines = 0
+    for byte in data:
+        lines += byte == _LF
+    return lines
+
+
+@released
 def parse_lines(
     data: np.ndarray,
     contents: np.ndarray,

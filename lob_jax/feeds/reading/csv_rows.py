@@ -212,7 +212,7 @@ class CsvRows:
                 yield piece
                 return
             array = np.frombuffer(piece.data, np.uint8)
-            lines = int(np.count_nonzero(array == 10))
+            lines = cf.count_lines(array)
             values = np.empty((len(self._columns), lines), np.int64)
             row_line, bad = np.empty(lines, np.int64), np.empty((lines, 4), np.int64)
             if first is None:

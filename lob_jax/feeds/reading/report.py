@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from lob_jax.book.loops import as_column
 from lob_jax.events.schema import Code, Events, Kind
 from lob_jax.feeds.reading.faults import Faults
+from lob_jax.jit import in_place
 
-_ROWS_AT_ONCE = 1 << 20
+_VALUES = 256  # of a uint8, the type of kinds and codes
 
 
 def reading_report(
@@ -41,8 +43,10 @@ def reading_report(
         for reason, rows in fault.dropped.items():
             rows_dropped[reason] = rows_dropped.get(reason, 0) + rows
     rows_dropped = {reason: int(rows) for reason, rows in rows_dropped.items() if rows}
-    kinds = np.bincount(events.kind, minlength=len(Kind) + 1)
-    codes = np.bincount(events.code, minlength=len(Code))
+    kinds, codes = np.zeros((2, _VALUES), np.int64)
+    reversals = _tally(
+        *(as_column(column, None) for column in (events.kind, events.code, events.time_ns)), kinds, codes
+    )
     quarantined = [str(fault.path) for fault in faults if fault.path is not None and fault.path.exists()]
     return {
         "feed": feed,
@@ -53,15 +57,18 @@ def reading_report(
         "quarantine": quarantined,
         "kinds": {kind.name: int(kinds[kind]) for kind in Kind},
         "codes": {code.name: int(codes[code]) for code in Code if code},
-        "time_reversals": _time_reversals(events.time_ns),
+        "time_reversals": int(reversals),
         "gaps": int(codes[Code.FEED_GAP]),
         **more,
     }
 
 
-def _time_reversals(time_ns: np.ndarray) -> int:
-    """Count the events earlier than the previous one, in chunks: the column may be larger than memory."""
-    return sum(
-        int(np.count_nonzero(np.diff(time_ns[first : first + _ROWS_AT_ONCE + 1]) < 0))
-        for first in range(0, len(time_ns), _ROWS_AT_ONCE)
-    )
+@in_place
+def _tally(kind: np.ndarray, code: np.ndarray, time_ns: np.ndarray, kinds: np.ndarray, codes: np.ndarray) -> int:
+    """Count the events of each kind and code; return the number of events earlier than the previous one."""
+    reversals = 0
+    for i in range(len(kind)):
+        kinds[kind[i]] += 1
+        codes[code[i]] += 1
+        reversals += i > 0 and time_ns[i] < time_ns[i - 1]
+    return reversals
