@@ -153,7 +153,10 @@ def _call_template(template: Callable[..., Any], args: Sequence[Any], kws: Mappi
 # private.
 in_place = functools.partial(njit, _nrt=False)
 
-# The same, for functions called only from compiled code: wrappers for Python would take most of the compile time.
+# The same, for long loops of which another thread need not wait for the end.
+released = functools.partial(in_place, nogil=True)
+
+# As `in_place`, for functions called only from compiled code: wrappers for Python would take most of the compile time.
 inner = functools.partial(in_place, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 # The same, compiled into each place that calls it: a call copies every array of its arguments, seven words each, which

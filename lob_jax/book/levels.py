@@ -3,9 +3,10 @@
 Prices, sizes and references never depend on which order of a level is reduced, so this book agrees with that of
 `lob_jax.book.kernel` on all of them, at a fraction of the cost.
 
-A level behind the best one that empties keeps its row, with size 0: in deep books the same prices appear again and
-again, and shifting thousands of levels each time would dominate the run time. Where levels must be shifted, either the
-better or the worse ones move, whichever are fewer.
+Prices are sorted in rows; sizes are in a hash table by price, since nearly all changes are of levels that are there
+already, and a search among thousands of rows takes several times as long. A level behind the best one that empties
+keeps its row: in deep books the same prices appear again and again, and shifting thousands of rows each time would
+dominate the run time. Where rows must be shifted, either the better or the worse ones move, whichever are fewer.
 """
 
 import enum
@@ -28,6 +29,7 @@ class SideColumn(enum.IntEnum):
     LAST_BEST = 3  # the last best price
     SEEN = 4  # 1 if there ever was a best price
     FOUND = 5  # the row that the last search found, where the next one begins: it may be out of range by then
+    KNOWN = 6  # number of prices in the table
 
 
 class LevelCounter(enum.IntEnum):
@@ -39,11 +41,14 @@ class LevelCounter(enum.IntEnum):
     LOCKED = 3
 
 
-FIRST, END, VACANT, LAST_BEST, SEEN, _FOUND = (int(column) for column in SideColumn)
+FIRST, END, VACANT, LAST_BEST, SEEN, _FOUND, _KNOWN = (int(column) for column in SideColumn)
 LEVEL_COUNTERS = tuple(counter.name.lower() for counter in LevelCounter)
 _UNKNOWN_LEVEL, _OVER_REMOVAL, _CROSSED, _LOCKED = (int(counter) for counter in LevelCounter)
+_ONE = np.uint64(1)
+_PRICE, _HELD = 0, 1  # columns of `Levels.table`
+_FREE, _VACANT, _GONE = 0, -1, -2  # what a place of the table holds instead of a size, see `Levels.table`
+_MIX, _MIXED_BITS = np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
 MOVED = len(LevelCounter)  # index after the others: levels moved to make room or close a gap, a measure of the work
-_NEAR = 16  # rows that are compared at once
 _ADD, _EXECUTE, _CONTROL, _CLEAR = int(Kind.ADD), int(Kind.EXECUTE), int(Kind.CONTROL), int(Code.CLEAR)
 
 
@@ -51,15 +56,16 @@ class Levels(NamedTuple):
     """Price levels in memory; side index 0 is the bid, 1 the ask.
 
     Attributes:
-      price: int64 [2, L]; rows first..end-1 are in use, from the worst to the best level.
-      size: int64 [2, L], lots; 0 in a vacant row; the last row is never vacant.
-      side: int64 [2, 6], by `SideColumn`.
+      price: int64 [2, L]; rows first..end-1 are in use, from the worst to the best level; the last is never vacant.
+      table: int64 [2, 2^k, 2], open-addressing hash table of prices: each with its size in lots, with _VACANT if it has
+        only a row, or with _GONE if it has none; all 0 where there is no price. More than half of it is free.
+      side: int64 [2, 7], by `SideColumn`.
       counters: int64, by `LevelCounter`, and MOVED.
       window: levels kept per side, 0 for all.
     """
 
     price: np.ndarray
-    size: np.ndarray
+    table: np.ndarray
     side: np.ndarray
     counters: np.ndarray
     window: int
@@ -70,7 +76,7 @@ def load_levels(snapshot: BookSnapshot) -> Levels:
     capacity = 4 * snapshot.window or len(snapshot)  # a window moves within its array, see `kernel.load`
     levels = Levels(
         price=np.zeros((2, capacity), np.int64),
-        size=np.zeros((2, capacity), np.int64),
+        table=np.zeros((2, _places_for(len(snapshot)), 2), np.int64),
         side=np.zeros((2, len(SideColumn)), np.int64),
         counters=np.zeros(MOVED + 1, np.int64),
         window=int(snapshot.window),
@@ -85,16 +91,25 @@ def with_level_room(levels: Levels, more: int) -> Levels:
     """Return levels with room for `more` levels per side: the given ones, or a larger copy."""
     capacity = levels.price.shape[1]
     wanted = int((levels.side[:, END] - levels.side[:, FIRST]).max()) + more
-    if levels.window or wanted <= capacity:
+    if not levels.window and wanted > capacity:
+        levels = levels._replace(price=np.pad(levels.price, ((0, 0), (0, max(wanted, 2 * capacity) - capacity))))
+    if 2 * (int(levels.side[:, _KNOWN].max()) + more) < levels.table.shape[1]:
         return levels
-    wider = ((0, 0), (0, max(wanted, 2 * capacity) - capacity))
-    return levels._replace(price=np.pad(levels.price, wider), size=np.pad(levels.size, wider))
+    table = np.zeros((2, _places_for(wanted), 2), np.int64)  # without the prices that have no row any more
+    _enter_all(levels, table)
+    return levels._replace(table=table)
+
+
+def _places_for(prices: int) -> int:
+    """Return the length of a table in which so many prices, and as many again, leave half of the places free."""
+    return 4 << max(prices, 1).bit_length()
 
 
 def occupied(levels: Levels, s: int) -> tuple[np.ndarray, np.ndarray]:
     """Return price and size, int64 [K] each, of the levels of a side (0 bid, 1 ask), best first."""
-    used = slice(*levels.side[s, FIRST : END + 1].tolist())
-    price, size = levels.price[s, used][::-1], levels.size[s, used][::-1]
+    price = levels.price[s, slice(*levels.side[s, FIRST : END + 1].tolist())][::-1]
+    size = np.empty_like(price)
+    _look_up(levels, s, price, size)
     return price[size > 0], size[size > 0]
 
 
@@ -132,6 +147,8 @@ def set_level(levels: Levels, side: int, price: int, size: int) -> None:
 def clear_levels(levels: Levels) -> None:
     """Empty both sides; the last best prices are kept."""
     for s in range(2):
+        for row in range(levels.side[s, FIRST], levels.side[s, END]):
+            levels.table[s, _place(levels.table, s, levels.price[s, row]), _HELD] = _GONE
         levels.side[s, END], levels.side[s, VACANT] = levels.side[s, FIRST], 0
 
 
@@ -162,8 +179,7 @@ def reference_of(levels: Levels, s: int) -> int:
 @in_place
 def size_at(levels: Levels, s: int, price: int) -> int:
     """Return the size at a price of a side (0 bid, 1 ask), 0 if there is no such level."""
-    row = _rank(levels, s, price)
-    return levels.size[s, row] if row < levels.side[s, END] and levels.price[s, row] == price else 0
+    return max(levels.table[s, _place(levels.table, s, np.int64(price)), _HELD], 0)
 
 
 @inlined
@@ -222,22 +238,17 @@ def _change(levels: Levels, kind: int, side: int, price: int, size: int) -> None
     if size <= 0 or kind < _ADD or kind > _EXECUTE:
         return
     s = 0 if side > 0 else 1
-    row = _near_rank(levels, s, price)
-    placed = row < levels.side[s, END] and levels.price[s, row] == price
-    held = levels.size[s, row] if placed else 0
+    place = _place(levels.table, s, price)
+    held = levels.table[s, place, _HELD]
     if kind == _ADD:
-        if placed:
-            levels.side[s, VACANT] -= held == 0
-            levels.size[s, row] = held + size
-        else:
-            _open(levels, s, row, price, size)
-    elif held == 0:
+        _put(levels, s, place, price, max(held, 0) + size)
+    elif held <= 0:
         levels.counters[_UNKNOWN_LEVEL] += 1
     elif size < held:
-        levels.size[s, row] = held - size
+        levels.table[s, place, _HELD] = held - size
     else:
         levels.counters[_OVER_REMOVAL] += size > held
-        _close(levels, s, row)
+        _close(levels, s, place)
     _note_best(levels, s)
 
 
@@ -245,16 +256,11 @@ def _change(levels: Levels, kind: int, side: int, price: int, size: int) -> None
 def _set_level(levels: Levels, side: int, price: int, size: int) -> None:
     """Set a level's size, all arguments int64."""
     s = 0 if side > 0 else 1
-    row = _rank(levels, s, price)
-    placed = row < levels.side[s, END] and levels.price[s, row] == price
-    held = levels.size[s, row] if placed else 0
-    if placed and size > 0:
-        levels.side[s, VACANT] -= held == 0
-        levels.size[s, row] = size
-    elif held > 0:
-        _close(levels, s, row)
-    elif size > 0:
-        _open(levels, s, row, price, size)
+    place = _place(levels.table, s, price)
+    if size > 0:
+        _put(levels, s, place, price, size)
+    elif levels.table[s, place, _HELD] > 0:
+        _close(levels, s, place)
     _note_best(levels, s)
 
 
@@ -270,6 +276,35 @@ def _note_best(levels: Levels, s: int) -> None:
     """Remember a side's best price, if it has one."""
     if not is_bare(levels, s):
         levels.side[s, LAST_BEST], levels.side[s, SEEN] = levels.price[s, levels.side[s, END] - 1], 1
+
+
+@inlined
+def _place(table: np.ndarray, s: int, price: int) -> int:
+    """Return the place of a price in the table, or else the free one where it belongs."""
+    places = table[s]
+    mask = np.uint64(len(places) - 1)
+    place = ((np.uint64(price) * _MIX) >> _MIXED_BITS) & mask
+    while places[place, _PRICE] != price and places[place, _HELD] != _FREE:
+        place = (place + _ONE) & mask
+    return place
+
+
+@in_place
+def _look_up(levels: Levels, s: int, price: np.ndarray, size: np.ndarray) -> None:
+    """Fill in the size of each price; less than 1 for one without an order."""
+    for k in range(len(price)):
+        size[k] = levels.table[s, _place(levels.table, s, price[k]), _HELD]
+
+
+@in_place
+def _enter_all(levels: Levels, table: np.ndarray) -> None:
+    """Enter the prices of all rows into another table, which is empty."""
+    for s in range(2):
+        for row in range(levels.side[s, FIRST], levels.side[s, END]):
+            price = levels.price[s, row]
+            entry = table[s, _place(table, s, price)]
+            entry[_PRICE], entry[_HELD] = price, levels.table[s, _place(levels.table, s, price), _HELD]
+        levels.side[s, _KNOWN] = levels.side[s, END] - levels.side[s, FIRST]
 
 
 @inlined
@@ -306,38 +341,35 @@ def _rank(levels: Levels, s: int, price: int) -> int:
 
 
 @inlined
-def _near_rank(levels: Levels, s: int, price: int) -> int:
-    """Return the same for an event, which is about any level near the one before.
-
-    The rows around the one found last are compared all at once: a search that branches is mispredicted at every other
-    event.
-    """
-    prices, first, end = levels.price[s], levels.side[s, FIRST], levels.side[s, END]
-    flip = -s  # as in `_rank`
-    key = price ^ flip
-    low = max(min(levels.side[s, _FOUND] - _NEAR // 2, end - _NEAR), first)
-    if low + _NEAR <= end:
-        near, worse = prices[low : low + _NEAR], 0
-        for k in range(_NEAR):
-            worse += (near[k] ^ flip) < key
-        if (worse > 0 or low == first) and (worse < _NEAR or low + _NEAR == end):
-            levels.side[s, _FOUND] = low + worse
-            return low + worse
-    return _rank(levels, s, price)
+def _put(levels: Levels, s: int, place: int, price: int, size: int) -> None:
+    """Set the size of the level at a place of the table, or add it."""
+    held = levels.table[s, place, _HELD]
+    if held > 0:
+        levels.table[s, place, _HELD] = size
+    elif held == _VACANT:
+        levels.table[s, place, _HELD] = size
+        levels.side[s, VACANT] -= 1
+    else:
+        _open(levels, s, place, price, size)
 
 
 @in_place
-def _open(levels: Levels, s: int, row: int, price: int, size: int) -> None:
-    """Insert a level at `row`, above the worse ones, reusing a vacant row; skip it if it is outside a full window."""
-    prices, sizes, side = levels.price[s], levels.size[s], levels.side[s]
-    for place in (row, row - 1):
-        if side[FIRST] <= place < side[END] and sizes[place] == 0:
-            prices[place], sizes[place] = price, size
-            side[VACANT] -= 1
-            return
+def _open(levels: Levels, s: int, place: int, price: int, size: int) -> None:
+    """Insert a level above the worse ones, reusing a vacant row; skip it if it is outside a full window."""
+    prices, side, row = levels.price[s], levels.side[s], _rank(levels, s, price)
+    for near in (row, row - 1):
+        if side[FIRST] <= near < side[END]:
+            other = _place(levels.table, s, prices[near])
+            if levels.table[s, other, _HELD] == _VACANT:
+                levels.table[s, other, _HELD] = _GONE
+                prices[near] = price
+                side[VACANT] -= 1
+                _enter(levels, s, place, price, size)
+                return
     if levels.window > 0 and side[END] - side[FIRST] >= levels.window:
         if row == side[FIRST]:
             return
+        levels.table[s, _place(levels.table, s, prices[side[FIRST]]), _HELD] = _GONE
         side[FIRST] += 1
     worse_move = row - side[FIRST] < side[END] - row
     if side[FIRST] == 0 if worse_move else side[END] == len(prices):
@@ -351,29 +383,50 @@ def _open(levels: Levels, s: int, row: int, price: int, size: int) -> None:
         if row < side[END]:
             _move(levels, s, row, side[END], 1)
         side[END] += 1
-    prices[row], sizes[row] = price, size
+    prices[row] = price
+    _enter(levels, s, place, price, size)
+
+
+@inlined
+def _enter(levels: Levels, s: int, place: int, price: int, size: int) -> None:
+    """Enter a level into the table, at the place of its price."""
+    entry = levels.table[s, place]
+    if entry[_HELD] == _FREE:
+        if 2 * levels.side[s, _KNOWN] >= len(levels.table[s]):
+            raise IndexError("there is no room for another price: see with_level_room")
+        levels.side[s, _KNOWN] += 1
+    entry[_PRICE], entry[_HELD] = price, size
 
 
 @in_place
-def _close(levels: Levels, s: int, row: int) -> None:
+def _close(levels: Levels, s: int, place: int) -> None:
     """Remove a level: the best one together with the vacant rows behind it; any other one leaves a vacant row."""
-    sizes, side = levels.size[s], levels.side[s]
-    if row == side[END] - 1:
+    table, prices, side = levels.table[s], levels.price[s], levels.side[s]
+    price = table[place, _PRICE]
+    if price == prices[side[END] - 1]:
+        table[place, _HELD] = _GONE
         side[END] -= 1
-        while side[END] > side[FIRST] and sizes[side[END] - 1] == 0:
+        while side[END] > side[FIRST]:
+            behind = _place(levels.table, s, prices[side[END] - 1])
+            if table[behind, _HELD] != _VACANT:
+                break
+            table[behind, _HELD] = _GONE
             side[END] -= 1
             side[VACANT] -= 1
     elif levels.window == 0:
-        sizes[row] = 0
+        table[place, _HELD] = _VACANT
         side[VACANT] += 1
         if side[VACANT] > 32 + (side[END] - side[FIRST]) // 2:
             _compact(levels, s)
-    elif row - side[FIRST] < side[END] - 1 - row:
-        _move(levels, s, side[FIRST], row, 1)
-        side[FIRST] += 1
     else:
-        _move(levels, s, row + 1, side[END], -1)
-        side[END] -= 1
+        table[place, _HELD] = _GONE
+        row = _rank(levels, s, price)
+        if row - side[FIRST] < side[END] - 1 - row:
+            _move(levels, s, side[FIRST], row, 1)
+            side[FIRST] += 1
+        else:
+            _move(levels, s, row + 1, side[END], -1)
+            side[END] -= 1
 
 
 @in_place
@@ -395,17 +448,10 @@ def _centre(levels: Levels, s: int, worse: bool) -> int:
 
 @in_place
 def _move(levels: Levels, s: int, first: int, end: int, by: int) -> None:
-    """Move the levels in rows first..end-1 by `by` rows."""
+    """Move the prices in rows first..end-1 by `by` rows."""
     levels.counters[MOVED] += end - first
-    _move_all(levels.price[s], first, end, by)
-    _move_all(levels.size[s], first, end, by)
-
-
-@in_place
-def _move_all(values: np.ndarray, first: int, end: int, by: int) -> None:
-    """Move values first..end-1 by `by`."""
     # Loops over slices run twice as fast as loops over offsets. The slices overlap, hence the two directions.
-    was, now = values[first:end], values[first + by : end + by]
+    was, now = levels.price[s, first:end], levels.price[s, first + by : end + by]
     if by > 0:
         for k in range(len(was) - 1, -1, -1):
             now[k] = was[k]
@@ -417,10 +463,13 @@ def _move_all(values: np.ndarray, first: int, end: int, by: int) -> None:
 @in_place
 def _compact(levels: Levels, s: int) -> None:
     """Remove all vacant rows."""
-    prices, sizes, kept = levels.price[s], levels.size[s], levels.side[s, FIRST]
+    prices, kept = levels.price[s], levels.side[s, FIRST]
     for k in range(levels.side[s, FIRST], levels.side[s, END]):
-        if sizes[k] > 0:
-            prices[kept], sizes[kept] = prices[k], sizes[k]
+        place = _place(levels.table, s, prices[k])
+        if levels.table[s, place, _HELD] > 0:
+            prices[kept] = prices[k]
             kept += 1
+        else:
+            levels.table[s, place, _HELD] = _GONE
     levels.counters[MOVED] += kept - levels.side[s, FIRST]
     levels.side[s, END], levels.side[s, VACANT] = kept, 0

@@ -15,6 +15,7 @@ from lob_jax.book.levels import (
     is_bare,
     is_two_sided,
     load_levels,
+    size_at,
     step_levels,
     with_level_room,
 )
@@ -191,9 +192,10 @@ def _note_depth(levels: Levels, s: int, at_best: Histogram, depth: Histogram, la
     found, total = 0, 0
     row = levels.side[s, END] - 1
     if row >= levels.side[s, FIRST]:
-        note(at_best, levels.size[s, row], lasted)
+        note(at_best, size_at(levels, s, levels.price[s, row]), lasted)
     while row >= levels.side[s, FIRST] and found < wanted:
-        total += levels.size[s, row]
-        found += levels.size[s, row] > 0
+        size = size_at(levels, s, levels.price[s, row])
+        total += size
+        found += size > 0
         row -= 1
     note(depth, total, lasted)

@@ -88,8 +88,42 @@ def write_events(
       index; and the carry.
     """
     tokens = np.empty(_EVENT_TOKENS + 6 * len(time_ns), np.uint16)
-    at, clock = 0, start_ns
-    for i in range(len(time_ns)):
+    place = np.array([0, 0, start_ns, carry])
+    fault = _write(events, time_ns, references, ranks, place, tick, kept_digits, tokens)
+    while fault == Refusal.FINE and place[0] < len(time_ns):
+        longer = np.empty(_room_for(place, time_ns) + len(tokens), np.uint16)
+        longer[: len(tokens)] = tokens
+        tokens = longer
+        fault = _write(events, time_ns, references, ranks, place, tick, kept_digits, tokens)
+    return tokens[: place[1]], fault, place[0], place[3]
+
+
+@in_place
+def _room_for(place: np.ndarray, time_ns: np.ndarray) -> int:
+    """Return how many tokens suffice up to the end of the next event."""
+    gap = time_ns[place[0]] - place[2]
+    return place[1] + _EVENT_TOKENS + (abs(gap) + abs(place[3])) // numbers.SKIP_NS + 1
+
+
+@in_place
+def _write(
+    events: EventColumns,
+    time_ns: np.ndarray,
+    references: np.ndarray,
+    ranks: np.ndarray,
+    place: np.ndarray,
+    tick: int,
+    kept_digits: int,
+    tokens: np.ndarray,
+) -> Refusal:
+    """Write events until one cannot be encoded, or `tokens` may have too little room for the next.
+
+    `place`, int64 [4], holds the next event, the number of tokens, the clock and the carry. Separate from the function
+    that enlarges `tokens`, since Numba would count references to them at every call.
+    """
+    at, clock, carry = place[1], place[2], place[3]
+    fault, i = Refusal.FINE, place[0]
+    while i < len(time_ns):
         control = events.kind[i] == _CONTROL
         side = np.int64(events.side[i])
         origin = references[i, 0 if side == BID else 1]
@@ -97,14 +131,13 @@ def write_events(
         if fault == Refusal.FINE:
             fault = _control_fault(events, i) if control else _fault(events, i, origin, tick)
         if fault != Refusal.FINE:
-            return tokens[:at], fault, i, carry
+            break
         gap = time_ns[i] - clock
-        clock = time_ns[i]
         coded = numbers.coded_gap(gap, carry, kept_digits)
+        if at + _EVENT_TOKENS + abs(coded) // numbers.SKIP_NS > len(tokens):
+            break
+        clock = time_ns[i]
         carry += gap - coded  # the clock is the true one: only the carry knows how far decoded times are off
-        room = at + _EVENT_TOKENS + abs(coded) // numbers.SKIP_NS
-        if room > len(tokens):
-            tokens = _grown(tokens, room)
         if control:
             tokens[at] = v.CONTROL_BASE + events.code[i]
             at += 1
@@ -115,7 +148,9 @@ def write_events(
             if len(ranks) > 0 and ranks[i] >= 0:
                 at = numbers.write_rank(tokens, at, ranks[i])
         at = numbers.write_gap(tokens, at, coded)
-    return tokens[:at], Refusal.FINE, len(time_ns), carry
+        i += 1
+    place[0], place[1], place[2], place[3] = i, at, clock, carry
+    return fault
 
 
 @in_place
@@ -154,17 +189,9 @@ def _fault(events: EventColumns, i: int, origin: int, tick: int) -> int:
     if abs(events.price[i]) >= MOST or abs(origin) >= MOST:
         return Refusal.BAD_PRICE
     unit = unit_of(events.kind[i], tick)
-    if events.price[i] % unit != 0 or (origin - events.price[i]) % unit != 0:
+    if unit > 1 and (events.price[i] % unit != 0 or (origin - events.price[i]) % unit != 0):
         return Refusal.OFF_TICK
     return Refusal.FAR_PRICE if abs(_distance(events, i, origin, tick)) > MOST_DISTANCE else Refusal.FINE
-
-
-@njit
-def _grown(tokens: np.ndarray, room: int) -> np.ndarray:
-    """Return a longer copy, with room for at least `room` tokens."""
-    longer = np.empty(room + len(tokens), np.uint16)
-    longer[: len(tokens)] = tokens
-    return longer
 
 
 @in_place

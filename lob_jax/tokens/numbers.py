@@ -7,7 +7,7 @@ trailing continuations of zeros only are omitted.
 
 import numpy as np
 
-from lob_jax.jit import njit
+from lob_jax.jit import in_place
 from lob_jax.tokens import vocabulary as v
 
 SKIP_NS = 10**v.MAX_NUMBER_DIGITS  # the value of one TIME_SKIP
@@ -15,7 +15,7 @@ ALL_DIGITS = v.MAX_NUMBER_DIGITS  # `kept_digits` of a gap that is not rounded
 POWER = 10 ** np.arange(19)  # int64, which holds powers up to 10^18
 
 
-@njit
+@in_place
 def digit_count(number: int) -> int:
     """Return the number of decimal digits of a number >= 0; 0 has one."""
     digits = 1
@@ -24,7 +24,7 @@ def digit_count(number: int) -> int:
     return digits
 
 
-@njit
+@in_place
 def write_groups(tokens: np.ndarray, at: int, rest: int, digits: int) -> int:
     """Write `rest`, padded with leading zeros to `digits` digits, as continuations; return the position after them."""
     while rest > 0:
@@ -40,7 +40,7 @@ def write_groups(tokens: np.ndarray, at: int, rest: int, digits: int) -> int:
     return at
 
 
-@njit
+@in_place
 def number_code(number: int) -> int:
     """Return the code 0..999 of a number 0..10^12-1."""
     if number < 10:
@@ -49,7 +49,7 @@ def number_code(number: int) -> int:
     return 90 * more + number // POWER[more]
 
 
-@njit
+@in_place
 def price_code(distance: int) -> int:
     """Return the code 0..489 that a distance of up to 14 digits (positive deeper) begins with, see `write_price`."""
     far = abs(distance)
@@ -61,7 +61,7 @@ def price_code(distance: int) -> int:
     return v.BETTER_CODE - 1 + number_code(far) if escape < 0 else v.BETTER_ESCAPE + escape
 
 
-@njit
+@in_place
 def code_range(code: int) -> tuple[int, int, int]:
     """Return the smallest and the largest number of a code 0..999, and how many digits may follow the code."""
     if code < 10:
@@ -71,7 +71,7 @@ def code_range(code: int) -> tuple[int, int, int]:
     return low, low + POWER[more] - 1, more
 
 
-@njit
+@in_place
 def write_number(tokens: np.ndarray, at: int, base: int, number: int) -> int:
     """Write a number 0..10^12-1 in the class that starts at `base`; return the position after it."""
     code = number_code(number)
@@ -80,7 +80,7 @@ def write_number(tokens: np.ndarray, at: int, base: int, number: int) -> int:
     return write_groups(tokens, at + 1, number - low, more)
 
 
-@njit
+@in_place
 def write_price(tokens: np.ndarray, at: int, head: int, distance: int) -> int:
     """Write a distance of up to 14 digits (positive deeper) into the head that starts at `head`."""
     far = abs(distance)
@@ -96,7 +96,7 @@ def write_price(tokens: np.ndarray, at: int, head: int, distance: int) -> int:
     return write_groups(tokens, at + 1, far, digits)
 
 
-@njit
+@in_place
 def write_gap(tokens: np.ndarray, at: int, gap: int) -> int:
     """Write a gap of either sign, in ns; return the position after it."""
     if gap < 0:
@@ -110,7 +110,7 @@ def write_gap(tokens: np.ndarray, at: int, gap: int) -> int:
     return write_number(tokens, at, v.TIME, gap)
 
 
-@njit
+@in_place
 def write_rank(tokens: np.ndarray, at: int, rank: int) -> int:
     """Write a rank 0..MOST_RANKS-1; return the position after it."""
     if rank < v.RANKS:
@@ -121,7 +121,7 @@ def write_rank(tokens: np.ndarray, at: int, rank: int) -> int:
     return at + 2
 
 
-@njit
+@in_place
 def read_groups(tokens: np.ndarray, at: int, number: int, digits: int) -> tuple[int, int]:
     """Add continuations to a number of which `digits` digits remain; return it and the position after them."""
     while digits > 0 and at < len(tokens) and v.CONTINUATION <= tokens[at] < v.SIZE:
@@ -134,14 +134,14 @@ def read_groups(tokens: np.ndarray, at: int, number: int, digits: int) -> tuple[
     return number, at
 
 
-@njit
+@in_place
 def read_number(tokens: np.ndarray, at: int, code: int) -> tuple[int, int]:
     """Return the number of a code whose continuations begin at `at`, and the position after them."""
     low, _, more = code_range(code)
     return read_groups(tokens, at, low, more)
 
 
-@njit
+@in_place
 def read_price(tokens: np.ndarray, at: int, code: int) -> tuple[int, int]:
     """Return the signed distance of a price code 0..489 whose continuations begin at `at`, and the position after."""
     if code < v.BETTER_CODE:
@@ -155,7 +155,7 @@ def read_price(tokens: np.ndarray, at: int, code: int) -> tuple[int, int]:
     return -number, at
 
 
-@njit
+@in_place
 def read_rank(tokens: np.ndarray, at: int) -> tuple[int, int]:
     """Return the rank at a position, -1 if there is none, and the position after it."""
     token = np.int64(tokens[at])
@@ -167,7 +167,7 @@ def read_rank(tokens: np.ndarray, at: int) -> tuple[int, int]:
     return rank + np.int64(tokens[at + 1]) - v.CONTINUATION, at + 2
 
 
-@njit
+@in_place
 def read_gap(tokens: np.ndarray, at: int) -> tuple[int, int]:
     """Return the signed gap in ns that begins at `at`, and the position after it."""
     back = tokens[at] == v.TIME_BACK
@@ -180,20 +180,20 @@ def read_gap(tokens: np.ndarray, at: int) -> tuple[int, int]:
     return (-skipped - number if back else skipped + number), at
 
 
-@njit
+@in_place
 def gap_unit(gap: int, kept_digits: int) -> int:
     """Return the unit, in ns, of the last kept digit of a gap >= 0, not counting its TIME_SKIPs."""
     return POWER[max(0, digit_count(gap % SKIP_NS) - kept_digits)]
 
 
-@njit
+@in_place
 def round_gap(gap: int, kept_digits: int) -> int:
     """Round a gap >= 0 to its kept digits, rounding halves up."""
     unit = gap_unit(gap, kept_digits)
     return (gap + unit // 2) // unit * unit
 
 
-@njit
+@in_place
 def coded_gap(gap: int, carry: int, kept_digits: int) -> int:
     """Return the gap to write for a gap, given the accumulated rounding error, in ns.
 

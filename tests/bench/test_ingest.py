@@ -55,5 +55,6 @@ def test_the_last_line_is_one_json_object(tmp_path, capsys):
     for name, case in cases.items():
         if name != "hftbacktest":
             assert case["rows_to_quotes_per_cpu_s"] > 0 and case["rows_per_cpu_s"] > 0
+            assert case["rows_per_s_all_cores"] > 0 and case["rows_per_cpu_s_all_cores"] > 0 and case["cores"] > 0
             assert case["rows_per_s"] > 0 and case["tokens"] > 3 * case["events"] and case["peak_anonymous_mib"] > 10
     assert {"command", "commit", "machine", "versions"} <= set(figures)

@@ -85,6 +85,25 @@ def test_room_runs_out_with_an_error_and_grows_without_a_loss():
     assert side_of(larger, 0) == [(101, 1), (100, 5), (99, 1), (98, 1)]
 
 
+@pytest.mark.parametrize("window", [0, 5])
+def test_prices_that_are_gone_make_room_for_others(window):
+    """A day names any number of prices; the table has those of the book and the ones that it must have room for."""
+    book = book_of((ASK, 10**6, 1), window=window)
+    for turn in range(40):
+        book = lv.with_level_room(book, 100)
+        for price in range(100 * turn, 100 * turn + 100):
+            lv.change(book, Kind.ADD, ASK, price, 2)
+        assert side_of(book, 1)[:5] == [(price, 2) for price in range(100 * turn, 100 * turn + 5)]
+        for price in range(100 * turn, 100 * turn + 100):
+            lv.set_level(book, ASK, price, 0)
+        assert len(book.table[1]) <= 2048
+    assert side_of(book, 1) == ([] if window else [(10**6, 1)])
+    with pytest.raises(IndexError, match="room"):
+        for price in range(2048):
+            lv.change(book, Kind.ADD, ASK, price, 1)
+            lv.change(book, Kind.DELETE, ASK, price, 1)
+
+
 def test_a_level_is_found_among_thousands():
     book = book_of(room=2000)
     prices = np.random.default_rng(1).permutation(np.arange(1, 2001))
@@ -127,7 +146,7 @@ def test_places_are_vacated_taken_again_and_closed_up():
     for s, side in enumerate((BID, ASK)):
         assert side_of(book, s) == sorted(held[side].items(), reverse=side == BID)
         used = slice(*book.side[s, :2])
-        assert book.side[s, lv.VACANT] == np.count_nonzero(book.size[s, used] == 0)
+        assert book.side[s, lv.VACANT] == sum(lv.size_at(book, s, price) == 0 for price in book.price[s, used])
         assert (np.diff(book.price[s, used]) * side > 0).all()
 
 

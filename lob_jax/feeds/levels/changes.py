@@ -13,7 +13,7 @@ import numpy as np
 
 from lob_jax.book.levels import END, FIRST, LAST_BEST, SEEN, load_levels, occupied, with_level_room
 from lob_jax.book.snapshot import BookSnapshot, Corrections
-from lob_jax.events.schema import ASK, BID, COLUMNS, Events, Kind
+from lob_jax.events.schema import ASK, BID, COLUMNS, Events
 from lob_jax.feeds.levels import loops
 from lob_jax.feeds.levels.loops import COUNTS, Count, LevelRows, State, What
 from lob_jax.feeds.reading.scale import Scale, Steps, scale_of
@@ -68,9 +68,9 @@ class LevelChanges:
             places=np.zeros((0, 2), np.int64),
             stamp=np.zeros(2, np.int64),
             held=np.zeros(0, np.int64),
+            lots=np.zeros((2, 2), np.int64),
         )
         self._out = _room_for(0)
-        self._traded = {"lots_explained": 0, "lots_hidden": 0}
         self.price_divisor = self.quantum_divisor = self.size_divisor = 0
         self._signed = False
 
@@ -108,7 +108,8 @@ class LevelChanges:
             size=opening.size // size,
             last_best=opening.last_best // price,
         )
-        counts |= {name: lots // size for name, lots in self._traded.items()}
+        sums = [(high << 32) + low for high, low in self._work.lots.tolist()]
+        counts |= {name: lots // size for name, lots in zip(("lots_explained", "lots_hidden"), sums, strict=True)}
         events, corrections = self._store.finish(divide_price=price, divide_size=size)
         return LevelDay(start, events, corrections, scale, self._signed, dropped, counts)
 
@@ -161,8 +162,6 @@ class LevelChanges:
     def _keep(self, out: loops.Emitted) -> None:
         events, corrections = out.at.tolist()
         columns = {name: getattr(out, name)[:events] for name in _EMITTED}
-        for name, kind in (("lots_explained", Kind.EXECUTE), ("lots_hidden", Kind.EXECUTE_HIDDEN)):
-            self._traded[name] += _exact_sum(columns["size"][columns["kind"] == kind])
         event, side, price, size = out.corrections[:corrections].T
         self._store.append(
             Events.from_columns(**columns), Corrections(event.copy(), side.astype(np.int8), price.copy(), size.copy())
@@ -173,8 +172,3 @@ def _room_for(events: int) -> loops.Emitted:
     """Return output buffers for so many events, and as many corrections."""
     columns = (np.empty(events, COLUMNS[name]) for name in _EMITTED)
     return loops.Emitted(*columns, np.empty((events, 4), np.int64), np.zeros(2, np.int64))
-
-
-def _exact_sum(sizes: np.ndarray) -> int:
-    """Return the sum of int64 sizes as a Python integer, since it may exceed an int64."""
-    return (int((sizes >> 32).sum()) << 32) + int((sizes & 0xFFFFFFFF).sum())

@@ -19,7 +19,7 @@ from lob_jax.book.levels import (
 )
 from lob_jax.events.schema import ASK, BID, Code, Flag, Kind
 from lob_jax.feeds.reading.scale import divisor_with
-from lob_jax.jit import in_place
+from lob_jax.jit import in_place, released
 
 
 class What(enum.IntEnum):
@@ -145,6 +145,8 @@ class Workspace(NamedTuple):
         need not be cleared between messages.
       held: int64 [R], the current size of the level of each row of the message; SUPERSEDED_ROW if a later row of the
         message is for the same level.
+      lots: int64 [2, 2], the sizes of explained and of hidden trades, whose sum may exceed an int64: upper and lower 32
+        bits, summed separately.
     """
 
     state: np.ndarray
@@ -153,9 +155,10 @@ class Workspace(NamedTuple):
     places: np.ndarray
     stamp: np.ndarray
     held: np.ndarray
+    lots: np.ndarray
 
 
-@in_place
+@released
 def find_divisors(rows: LevelRows, price: int, quantum: int, size: int) -> tuple[int, int, int, int]:
     """Return common divisors of given ones and of some rows, and the lowest price of a level.
 
@@ -179,7 +182,7 @@ def find_divisors(rows: LevelRows, price: int, quantum: int, size: int) -> tuple
     return price, divisor_with(quantum, price), size, lowest
 
 
-@in_place
+@released
 def convert(levels: Levels, work: Workspace, rows: LevelRows, first: int, out: Emitted) -> int:
     """Convert rows to events, from row `first` on.
 
@@ -353,8 +356,9 @@ def _remove_unshown(levels: Levels, work: Workspace, rows: LevelRows, i: int, ou
     for s in range(2):
         side = BID if s == 0 else ASK
         for row in range(levels.side[s, END] - 1, levels.side[s, FIRST] - 1, -1):
-            price, size = levels.price[s, row], levels.size[s, row]
-            if row < levels.side[s, END] and size > 0 and _row_of(work, rows, side, price) < 0:
+            price = levels.price[s, row]
+            size = size_at(levels, s, price) if row < levels.side[s, END] else 0
+            if size > 0 and _row_of(work, rows, side, price) < 0:
                 time_ns, receive_ns, sequence = rows.time_ns[i], rows.receive_ns[i], rows.group[i]
                 _emit(work, out, time_ns, receive_ns, sequence, _DELETE, 0, side, price, size, 0)
                 change(levels, _DELETE, side, price, size)
@@ -376,10 +380,12 @@ def _trade(levels: Levels, work: Workspace, rows: LevelRows, trade: np.ndarray, 
         if row >= 0:
             work.held[row] -= seen
         _emit(work, out, trade[0], trade[1], trade[5], _EXECUTE, 0, side, price, seen, flags)
+        _count_lots(work, 0, seen)
         change(levels, _EXECUTE, side, price, seen)
         work.counts[Count.EXPLAINED] += 1
     if seen < size:
         _emit(work, out, trade[0], trade[1], trade[5], _HIDDEN, 0, side, price, size - seen, flags)
+        _count_lots(work, 1, size - seen)
         work.counts[Count.HIDDEN] += 1
 
 
@@ -403,8 +409,15 @@ def _flush(levels: Levels, work: Workspace, out: Emitted) -> None:
         flags = _LAST | (_KNOWN if trade[2] != 0 else 0)
         side = trade[2] if trade[2] != 0 else _likely_side(levels, trade[3])
         _emit(work, out, trade[0], trade[1], trade[5], _HIDDEN, 0, side, trade[3], trade[4], flags)
+        _count_lots(work, 1, trade[4])
         work.counts[Count.HIDDEN] += 1
     work.state[State.PENDING] = 0
+
+
+@in_place
+def _count_lots(work: Workspace, hidden: int, size: int) -> None:
+    work.lots[hidden, 0] += size >> 32
+    work.lots[hidden, 1] += size & 0xFFFFFFFF
 
 
 @in_place

@@ -1,5 +1,6 @@
 """Read the two files of a LOBSTER day in parallel, keeping rows that are good in both; or the messages alone."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -73,6 +74,12 @@ class PairRows:
         return {"rounded_times": self._messages.rounded_times, **self._messages.participants.report()}
 
     def __iter__(self) -> Iterator[Chunk]:
+        with contextlib.ExitStack() as threads:
+            for half in self._halves:
+                threads.callback(half.close)
+            yield from self._chunks()
+
+    def _chunks(self) -> Iterator[Chunk]:
         while not all(half.exhausted for half in self._halves):
             for half in self._halves:
                 half.fill()
@@ -126,6 +133,10 @@ class _Half:
         self._held = Block(np.empty((len(columns), 0), np.int64), np.empty(0, np.int64))
         self._taken = self.reach = 0
         self.exhausted = False
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._blocks.close()
 
     def fill(self) -> None:
         """Read more rows if all rows read so far have been taken."""

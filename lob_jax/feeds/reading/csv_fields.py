@@ -6,7 +6,7 @@ import numpy as np
 
 from lob_jax.feeds.reading.csv_times import iso_time
 from lob_jax.feeds.reading.words import BYTES, leading_digits, same, word_at
-from lob_jax.jit import in_place, njit
+from lob_jax.jit import in_place, released
 
 
 class Content(enum.IntEnum):
@@ -54,7 +54,16 @@ MOST_PLACES = 18  # the most decimal places of a number
 MOST_UNITS = 2**60  # limit of a price or size: the sum of two and twice one of them still fit into an int64
 
 
-@njit
+@released
+def count_lines(data: np.ndarray) -> int:
+    """Return the number of line feeds in uint8 [B]."""
+    lines = 0
+    for byte in data:
+        lines += byte == _LF
+    return lines
+
+
+@released
 def parse_lines(
     data: np.ndarray,
     contents: np.ndarray,
@@ -172,7 +181,7 @@ def _leading(contents: np.ndarray) -> int:
     return column if column < len(contents) else 0
 
 
-@njit
+@released
 def count_places(data: np.ndarray, contents: np.ndarray, counts: np.ndarray) -> None:
     """Count how many numbers of each DECIMAL column can be represented with how many decimal places.
 

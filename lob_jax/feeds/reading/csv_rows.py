@@ -3,8 +3,9 @@
 Numbers never pass through a float: a decimal becomes an integer count of its last decimal place.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from lob_jax.errors import InputError
 from lob_jax.feeds.feed import Reading
 from lob_jax.feeds.reading import csv_fields as cf
+from lob_jax.feeds.reading.ahead import ahead
 from lob_jax.feeds.reading.csv_lines import BOM, Lines, content_end, fields_of, first_row, is_text, unquoted
 from lob_jax.feeds.reading.faults import Faults
 from lob_jax.feeds.reading.scale import PlacesMisfit, step_of
@@ -21,7 +23,7 @@ CONTENTS: dict[str, int] = {content.name.lower(): int(content) for content in cf
 _INT64 = np.iinfo(np.int64)
 _REMEDY = "fetch the file again; if it was edited, restore the line"
 _SHOWN = 80  # characters of a line or a field in an error
-_NONE = np.empty((0, 3), np.int64)
+_NONE, _NO_VALUES = np.empty((0, 3), np.int64), np.empty(0, np.int64)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +71,32 @@ class Block(NamedTuple):
 
     values: np.ndarray
     line: np.ndarray
+
+
+class _Piece(NamedTuple):
+    """Some complete lines, as another thread has read them.
+
+    Attributes:
+      data: the lines, without what surrounds them; with damage, what precedes it in its line.
+      ended: whether the last line ended in a line feed.
+      read: the bytes read so far and the total of the file on disk.
+      damage: the error that ends the file before its end.
+      first: the first line of the file with the right number of fields, None before it is found.
+      values: int64 [C, R], what has been parsed, columns as in the file.
+      row_line: int64 [R], lines of the values, from 0.
+      bad: int64 [B, 4], the bad lines, see `csv_fields.parse_lines`.
+      lines: number of lines.
+    """
+
+    data: bytes
+    ended: bool = True
+    read: tuple[int, int] | None = None
+    damage: InputError | None = None
+    first: bytes | None = None
+    values: np.ndarray = _NO_VALUES
+    row_line: np.ndarray = _NO_VALUES
+    bad: np.ndarray = _NO_VALUES
+    lines: int = 0
 
 
 class Fault(NamedTuple):
@@ -135,11 +163,12 @@ class CsvRows:
         self._source, self._columns, self._reading, self._faults = source, tuple(columns), reading, faults
         self._header, self._lines, self._rules = header, 0, rules
         self._order: list[int] | None = None  # positions in the file; None if it has exactly these columns
-        self._words: dict[str, np.ndarray] = {}
+        self._read: tuple[int, int] | None = None  # as in `_Piece`
 
-    def __iter__(self) -> Iterator[Block]:
-        for data in self._data():
-            yield self._parse(data)
+    def __iter__(self) -> Generator[Block]:
+        with contextlib.closing(ahead(self._parsed())) as pieces:
+            for piece in self._taken(pieces):
+                yield self._block(piece)
         if not self._lines and not self.refused:
             expected = ",".join(self._header or [column.name for column in self._columns])
             raise empty_file(self._source, expected=expected)
@@ -147,29 +176,72 @@ class CsvRows:
     def count_places(self) -> np.ndarray:
         """Read the file instead of iterating; return what `csv_fields.count_places` counts, int64 [C, 2, P]."""
         total = np.zeros((len(self._columns), 2, cf.MOST_PLACES + 1), np.int64)
-        for data in self._data():
+        for piece in self._taken(self._pieces()):
             contents = np.array([CONTENTS[column.content] for column in self._columns])
             counts = np.zeros((len(contents), *total.shape[1:]), np.int64)
-            cf.count_places(np.frombuffer(data, np.uint8), contents, counts)
+            cf.count_places(np.frombuffer(piece.data, np.uint8), contents, counts)
             total += self._ordered(counts)
         return total
 
-    def _data(self) -> Iterator[bytes]:
-        """Yield the lines of rows, without byte-order mark, unnecessary quotes and header."""
+    def _taken(self, pieces: Iterator[_Piece]) -> Iterator[_Piece]:
+        """Yield sound pieces; report progress, and refuse damage: it counts as the line that it truncates."""
+        for piece in pieces:
+            self._report(piece.read)
+            if piece.damage is not None:
+                self._faults.refuse(piece.damage, raw=piece.data)
+                self.rows_read += 1
+                self.refused[self._lines + 1] = piece.damage.what
+                return
+            self.ended = piece.ended
+            yield piece
+        self._report(self._read)
+
+    def _report(self, read: tuple[int, int] | None) -> None:
+        if self._reading.on_bytes is not None and read is not None:
+            self._reading.on_bytes(*read)
+
+    # The next four run in the thread that reads ahead: they share nothing with what the consumer does, except what is
+    # known before the first piece and never changes again: order and kinds of the columns, and lines of the header.
+
+    def _parsed(self) -> Generator[_Piece]:
+        """Yield pieces with what their lines say."""
+        first: bytes | None = None
+        words: dict[str, np.ndarray] = {}
+        for piece in self._pieces():
+            if piece.damage is not None:
+                yield piece
+                return
+            array = np.frombuffer(piece.data, np.uint8)
+            lines = cf.count_lines(array)
+            values = np.empty((len(self._columns), lines), np.int64)
+            row_line, bad = np.empty(lines, np.int64), np.empty((lines, 4), np.int64)
+            if first is None:
+                first = first_row(piece.data, len(self._columns))
+                words = _compiled_columns(self._columns, () if first is None else fields_of(first))
+            _, rows, faults = cf.parse_lines(array, **words, values=values, row_line=row_line, bad=bad)
+            yield piece._replace(
+                first=first, values=values[:, :rows], row_line=row_line[:rows], bad=bad[:faults], lines=lines
+            )
+
+    def _pieces(self) -> Iterator[_Piece]:
+        """Yield the lines of rows, without byte-order mark, unnecessary quotes and header; damage comes last."""
         begun = False
-        for data in self._whole_lines():
-            data = data if begun else data.removeprefix(BOM)
+        for piece in self._whole_lines():
+            if piece.damage is not None:
+                yield piece
+                return
+            data = piece.data if begun else piece.data.removeprefix(BOM)
             data, begun = unquoted(data), True
             if self._header is not None:
                 data = self._without_header(data, self._header)
             if data:
-                yield data
+                yield piece._replace(data=data)
 
-    def _whole_lines(self) -> Iterator[bytes]:
-        """Yield blocks of complete lines; damage counts as one line, the one that it truncates."""
+    def _whole_lines(self) -> Iterator[_Piece]:
+        """Yield complete lines, block by block, and then the damage, if there is any."""
         rest = []
         try:
-            for block in self._source.blocks(self._reading):
+            for block in self._source.blocks(dataclasses.replace(self._reading, on_bytes=self._note)):
                 cut = block.rfind(b"\n") + 1
                 if not cut:
                     rest.append(block)
@@ -177,17 +249,17 @@ class CsvRows:
                 data = b"".join([*rest, memoryview(block)[:cut]])
                 end = content_end(data)
                 if end:
-                    yield data if end == len(data) else data[:end]
+                    yield _Piece(data if end == len(data) else data[:end], read=self._read)
                 rest = [part for part in (data[end:], block[cut:]) if part]
         except InputError as error:
-            self._faults.refuse(error, raw=b"".join(rest))
-            self.rows_read += 1
-            self.refused[self._lines + 1] = error.what
+            yield _Piece(b"".join(rest), read=self._read, damage=error)
             return
         last = b"".join(rest)
         if content_end(last):
-            self.ended = False
-            yield last + b"\n"
+            yield _Piece(last + b"\n", ended=False, read=self._read)
+
+    def _note(self, read: int, size: int) -> None:
+        self._read = (read, size)
 
     def _without_header(self, data: bytes, header: tuple[str, ...]) -> bytes:
         begin = data.index(b"\n") + 1
@@ -216,28 +288,22 @@ class CsvRows:
         fields = fields_of(line)
         return fields if self._order is None else tuple(fields[k] for k in self._order)
 
-    def _parse(self, data: bytes) -> Block:
-        array = np.frombuffer(data, np.uint8)
-        lines = int(np.count_nonzero(array == 10))
-        values = np.empty((len(self._columns), lines), np.int64)
-        row_line, bad = np.empty(lines, np.int64), np.empty((lines, 4), np.int64)
-        if not self.first:
-            line = first_row(data, len(self._columns))
-            self._words = _compiled_columns(self._columns, () if line is None else fields_of(line))
-            self.first = () if line is None else self._fields(line)
-        _, rows, faults = cf.parse_lines(array, **self._words, values=values, row_line=row_line, bad=bad)
-        values, row_line = self._ordered(values)[:, :rows], row_line[:rows]
-        raw = Lines(data)
+    def _block(self, piece: _Piece) -> Block:
+        """Refuse what is wrong in a piece, and return the others of its rows."""
+        if not self.first and piece.first is not None:
+            self.first = self._fields(piece.first)
+        values, row_line = self._ordered(piece.values), piece.row_line
+        raw = Lines(piece.data)
         wrong = _NONE
         if self._rules is not None:
             wrong = self._rules.judge(values, lambda row: self._fields(raw[row_line[row]]))
-        if faults or len(wrong):
-            self._refuse(raw, bad[:faults], wrong, row_line)
+        if len(piece.bad) or len(wrong):
+            self._refuse(raw, piece.bad, wrong, row_line)
         if len(wrong):
             values, row_line = np.delete(values, wrong[:, 0], axis=1), np.delete(row_line, wrong[:, 0])
         first_line = self._lines + 1
-        self.rows_read += lines
-        self._lines += lines
+        self.rows_read += piece.lines
+        self._lines += piece.lines
         return Block(values, row_line + first_line)
 
     def _refuse(self, lines: Lines, bad: np.ndarray, wrong: np.ndarray, row_line: np.ndarray) -> None:

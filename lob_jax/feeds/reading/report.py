@@ -74,4 +74,5 @@ def reversals(time_ns: np.ndarray) -> np.ndarray:
 
 def _counts(values: np.ndarray, among: Sequence[enum.IntEnum]) -> dict[str, int]:
     """Return how often each of some values occurs, by name: comparisons are faster than a histogram."""
-    return {value.name: int(np.count_nonzero(values == int(value))) for value in among}
+    blocks = [values[first : first + _ROWS_AT_ONCE] for first in range(0, len(values), _ROWS_AT_ONCE)]
+    return {value.name: sum(int(np.count_nonzero(block == int(value))) for block in blocks) for value in among}

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import pathlib
 import re
+import threading
 import zipfile
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
@@ -23,7 +24,7 @@ _SIGNS = {  # the first bytes of a compressed file
     ".xz": re.compile(rb"\xfd7zXZ\x00"),
     ".7z": re.compile(rb"7z\xbc\xaf\x27\x1c"),
 }
-_SIGN_BYTES, _BEGINNING_BYTES = 64, 1 << 16
+_SIGN_BYTES, _BEGINNING_BYTES, _HASHED_BYTES = 64, 1 << 16, 1 << 18
 _PRINTED = re.compile(rb"[\t\n\r -~\x80-\xff]+")
 _ENCRYPTED = 1  # flag of a zip member
 
@@ -49,15 +50,18 @@ class Source:
         name = self.member.rsplit("/", 1)[-1] if self.member else self.path.name
         return next((name.removesuffix(suffix) for suffix in COMPRESSIONS if name.endswith(suffix)), name)
 
-    def sha256(self) -> str:
-        """Return the hash of the file as stored on disk.
+    def sha256(self, stopped: threading.Event | None = None) -> str:
+        """Return the hash of the file as stored on disk; of its beginning only, once another thread has set `stopped`.
 
         Raises:
           InputError: the file cannot be read.
         """
         try:
-            with self.path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            digest, block = hashlib.sha256(), bytearray(_HASHED_BYTES)
+            with self.path.open("rb", buffering=0) as file:
+                while (count := file.readinto(block)) and not (stopped and stopped.is_set()):
+                    digest.update(memoryview(block)[:count])
+            return digest.hexdigest()
         except OSError as error:
             raise damaged(self, error) from error
 

@@ -1,5 +1,6 @@
 """Collect the events of a reader block by block, in memory or in files that are memory-mapped at the end."""
 
+import os
 import pathlib
 from collections.abc import Callable
 
@@ -8,7 +9,7 @@ import numpy as np
 from lob_jax.book.snapshot import CORRECTION_COLUMNS, Corrections
 from lob_jax.events.schema import COLUMNS, Events
 
-_ROWS_AT_ONCE = 1 << 20
+_ROWS_AT_ONCE = 1 << 16
 
 
 class EventStore:
@@ -99,6 +100,9 @@ class EventStore:
             self._parts[name] = [change(part) for part in self._parts[name]]
         else:
             dtype = {**COLUMNS, **{f"correction_{n}": d for n, d in CORRECTION_COLUMNS.items()}}[name]
-            column = np.memmap(self._files[name], dtype, "r+")
-            for first in range(0, len(column), _ROWS_AT_ONCE):
-                column[first : first + _ROWS_AT_ONCE] = change(column[first : first + _ROWS_AT_ONCE])
+            values = np.empty(_ROWS_AT_ONCE, dtype)
+            # Not through a map: each of its pages would have to be faulted in, twice.
+            with self._files[name].open("r+b") as file:
+                while size := file.readinto(values.data):
+                    file.seek(-size, os.SEEK_CUR)
+                    file.write(change(values[: size // dtype.itemsize]).data)

@@ -1,11 +1,12 @@
 """Tardis days: `incremental_book_L2` and the corresponding `trades`, merged by time of arrival."""
 
+import contextlib
 import dataclasses
 import datetime
 import functools
 import pathlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from lob_jax.feeds.feed import STRICT, DaySource, Reading
 from lob_jax.feeds.format import Format
 from lob_jax.feeds.levels.changes import LevelChanges, LevelDay
 from lob_jax.feeds.levels.loops import LevelRows
+from lob_jax.feeds.reading.ahead import hashing
 from lob_jax.feeds.reading.csv_fields import MOST_UNITS
 from lob_jax.feeds.reading.csv_rows import Block, Column, CsvRows
 from lob_jax.feeds.reading.faults import Faults
@@ -88,17 +90,22 @@ class TardisFeed:
 def _read(path: pathlib.Path, files: list[Source], reading: Reading, steps: Steps) -> MarketDay:
     """Read a day, with prices and sizes at the decimal places of `steps`."""
     streams = [_Stream(file, reading, steps, trades=bool(k)) for k, file in enumerate(files)]
-    changes = LevelChanges(EventStore(reading.store))
-    for rows in _merged(streams):
-        _refuse_other_trades(streams)
-        changes.push(rows)
-    made = changes.finish(steps)
-    if reading.on_error == "strict":
-        _refuse_lost_rows(streams[0], made)
+    with contextlib.ExitStack() as threads:
+        hashes = threads.enter_context(hashing(files))
+        for stream in streams:
+            threads.callback(stream.close)
+        changes = LevelChanges(EventStore(reading.store))
+        for rows in _merged(streams):
+            _refuse_other_trades(streams)
+            changes.push(rows)
+        made = changes.finish(steps)
+        if reading.on_error == "strict":
+            _refuse_lost_rows(streams[0], made)
+        inputs = hashes()
     report = reading_report(
         "tardis",
         made.events,
-        inputs={file.path.name: file.sha256() for file in files},
+        inputs=inputs,
         rows_read=sum(stream.rows.rows_read for stream in streams),
         dropped=made.dropped,
         faults=[stream.faults for stream in streams],
@@ -217,10 +224,15 @@ class _Stream:
         quiet = dataclasses.replace(reading, on_bytes=None) if trades else reading
         columns = _columns(steps, trades=trades)
         self.rows = CsvRows(source, columns, header=header, reading=quiet, faults=self.faults)
-        self._blocks: Iterator[Block] | None = iter(self.rows)
+        self._blocks: Generator[Block] | None = iter(self.rows)
         self.source, self._steps = source, steps
         self._held, self._first = np.empty((len(columns), 0), np.int64), 0
         self._latest = self.prices_not_positive = 0
+
+    def close(self) -> None:
+        """Stop reading."""
+        if self._blocks is not None:
+            self._blocks.close()
 
     def whole_until(self) -> int:
         """Return the local time before which all rows have been read, after reading on until this covers some rows."""

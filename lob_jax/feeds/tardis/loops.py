@@ -6,7 +6,7 @@ import numpy as np
 
 from lob_jax.events.schema import ASK, BID
 from lob_jax.feeds.levels.loops import LevelRows, What
-from lob_jax.jit import in_place
+from lob_jax.jit import released
 
 EXCHANGE_US, LOCAL_US, PRICE, AMOUNT = 2, 3, 6, 7  # rows of parsed values; the two between depend on the file:
 _SNAPSHOT_WORD, _SIDE_WORD = 4, 5  # whether a row is of a snapshot, in depth only; the index of a word for the side
@@ -22,7 +22,7 @@ class Taken(NamedTuple):
     stop: int
 
 
-@in_place
+@released
 def check(values: np.ndarray, latest: int, price_step: int, size_step: int) -> tuple[bool, int, int]:
     """Check the rules across rows and columns.
 
@@ -47,7 +47,7 @@ def check(values: np.ndarray, latest: int, price_step: int, size_step: int) -> t
     return sound, not_positive, latest
 
 
-@in_place
+@released
 def merge(depth: Taken, trades: Taken, group: int, rows: LevelRows) -> int:
     """Merge rows of depth and trades by local time, trades first among equal times; a message has one time and kind.
 

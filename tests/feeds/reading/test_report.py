@@ -9,8 +9,7 @@ from lob_jax.feeds.reading.faults import Faults
 from lob_jax.feeds.reading.report import reading_report
 
 
-def test_rows_add_up_and_reasons_of_several_files_are_joined(monkeypatch):
-    monkeypatch.setattr("lob_jax.feeds.reading.report._ROWS_AT_ONCE", 2)
+def test_rows_add_up_and_reasons_of_several_files_are_joined():
     events = Events.from_columns(
         time_ns=np.array([5, 4, 6, 2, 1]),
         kind=np.array([Kind.ADD, Kind.ADD, Kind.CONTROL, Kind.EXECUTE, Kind.CONTROL]),

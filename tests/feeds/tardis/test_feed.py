@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import threading
 from fractions import Fraction
 
 import numpy as np
@@ -41,6 +42,22 @@ def test_prices_and_sizes_are_exact_and_their_steps_inferred(tmp_path):
     assert (day.instrument.price_scale, day.instrument.tick, day.instrument.lot_scale) == (10, 5, 1000)
     assert day.events.price.tolist() == [995, 1010] and day.events.size.tolist() == [1, 2500]
     assert day.events.time_ns.tolist() == [1_704_196_800_000_009_000] * 2
+
+
+@pytest.mark.parametrize("block_bytes", [64, 1 << 21])
+def test_a_day_is_the_same_on_one_core_and_no_thread_outlives_a_reading(tmp_path, monkeypatch, block_bytes):
+    rows = [(k, f"false,bid,{99 - k % 7},{1 + k % 5}") for k in range(1, 300)]
+    sound = write(tmp_path, *SNAPSHOT, *rows, name="sound.csv")
+    bad = write(tmp_path, *SNAPSHOT, *rows[:20], rows[3], *rows, name="bad.csv")
+    days = []
+    for cores in (True, False):
+        monkeypatch.setattr("lob_jax.feeds.reading.ahead.has_cores", lambda cores=cores: cores)
+        days.append(TardisFeed().read(sound, Reading(block_bytes=block_bytes)))
+        with pytest.raises(InputError, match=r"runs backwards[\s\S]*line 24") as caught:
+            TardisFeed().read(bad, Reading(block_bytes=block_bytes))
+        assert caught.value and not [one for one in threading.enumerate() if one.name.startswith("lob_jax")]
+    assert_same_day(*days)
+    assert days[0].report == days[1].report
 
 
 def test_named_steps_win_and_what_does_not_fit_them_is_at_fault(tmp_path):
