@@ -50,11 +50,22 @@ def test_the_last_line_is_one_json_object(tmp_path, capsys):
     *table, last = capsys.readouterr().out.splitlines()
     figures = json.loads(last)
     cases = figures["cases"]
-    assert set(cases) == {f"tardis, {path.name}", "hftbacktest", "itch, simulated"}
-    assert len(table) == 1 + len(cases)
-    for name, case in cases.items():
-        if name != "hftbacktest":
-            assert case["rows_to_quotes_per_cpu_s"] > 0 and case["rows_per_cpu_s"] > 0
-            assert case["rows_per_s_all_cores"] > 0 and case["rows_per_cpu_s_all_cores"] > 0 and case["cores"] > 0
-            assert case["rows_per_s"] > 0 and case["tokens"] > 3 * case["events"] and case["peak_anonymous_mib"] > 10
+    assert set(cases) == {f"tardis, {path.name}", "itch, simulated"}
+    assert len(table) == 1 + len(cases) + 1 and table[2].startswith(ingest.THEIRS)
+    assert cases[f"tardis, {path.name}"]["hftbacktest"] is None  # not installed
     assert {"command", "commit", "machine", "versions"} <= set(figures)
+    for case in cases.values():
+        assert case["rows_to_quotes_per_cpu_s"] > 0 and case["rows_per_cpu_s"] > 0
+        assert case["rows_per_s_all_cores"] > 0 and case["rows_per_cpu_s_all_cores"] > 0 and case["cores"] > 0
+        assert case["rows_per_s"] > 0 and case["tokens"] > 3 * case["events"] and case["peak_anonymous_mib"] > 10
+
+
+def test_each_file_has_the_figures_of_another_converter_below_it():
+    case = {"rows_per_s": 2e6, "rows_per_cpu_s": 2e6, "rows_per_s_all_cores": 3e6, "rows_to_quotes_per_cpu_s": 4e6}
+    case |= {"events_per_s": 1e6, "read_rows_per_s": 1e6, "encode_events_per_s": 1e6, "replay_events_per_s": {}}
+    case |= {"peak_anonymous_mib": 10.0, "cpu_s": 2.0}
+    its = {"its_rows_per_s": 1.5e6, "its_rows_per_cpu_s": 1.25e6, "its_cpu_s": 2.5}
+    lines = ingest.table({"tardis, a": case | {"hftbacktest": its}, "tardis, b": case | {"hftbacktest": None}})
+    assert [line.startswith(ingest.THEIRS) for line in lines] == [False, False, True, False, True]
+    assert lines[2].endswith("    1.50    1.25   of its own; 1.25 times our CPU time")
+    assert lines[4].endswith("not installed")
