@@ -84,19 +84,19 @@ class Projection(NamedTuple):
 
     Attributes:
       weight_VD, bias_V: the output projection.
-      weight_ND, bias_N: parts of the components of a gap, see `models.gaps`; None without them.
       weight_CD, bias_C: scores of candidates; None without a pointer.
       weight_WD, bias_W: weights of the features of levels, LEVEL_WEIGHTS; None without a pointer.
+      weight_ND, bias_N: parts of the components of a gap, see `models.gaps`; None without them.
     """
 
     weight_VD: jax.Array
     bias_V: jax.Array
-    weight_ND: jax.Array | None = None
-    bias_N: jax.Array | None = None
     weight_CD: jax.Array | None = None
     bias_C: jax.Array | None = None
     weight_WD: jax.Array | None = None
     bias_W: jax.Array | None = None
+    weight_ND: jax.Array | None = None
+    bias_N: jax.Array | None = None
 
 
 def candidates(conditioning: Conditioning) -> jax.Array:

@@ -133,8 +133,8 @@ def test_calibration_counts_every_scored_token_once(result):
 @pytest.mark.slow
 def test_direction_may_be_left_out_and_sets_are_found_once(folder, tiny, monkeypatch):
     config, params = tiny("rotary")
-    of, found = known.record_sets, []
-    monkeypatch.setattr(known, "record_sets", lambda record, tokenizer: found.append(record) or of(record, tokenizer))
+    of, found = known.RecordSets, []
+    monkeypatch.setattr(known, "RecordSets", lambda record, tokenizer: found.append(record) or of(record, tokenizer))
     result = evaluate(config, params, folder, batch_size=5, direction_events=0, ngram_orders=(1,))
     assert "direction" not in result
     assert len(found) == len(open_records(folder, "test"))

@@ -72,7 +72,7 @@ def test_a_prompt_ends_in_the_market_that_its_events_left(records, events, close
 
 def test_a_prompt_of_a_model_with_a_mask_finds_no_sets(records, monkeypatch):
     """They are about the tokens of the prompt, and generation has those of the live book."""
-    monkeypatch.setattr(known, "record_sets", lambda *_: pytest.fail("sets that nothing reads"))
+    monkeypatch.setattr(known, "RecordSets", lambda *_: pytest.fail("sets that nothing reads"))
     how = {"tokenizer": ExactTokenizer(), "time_buckets": 288}
     how |= {"beside": Beside((*ALWAYS, "state", "kind", known.SETS), tokenizer=ExactTokenizer())}
     prompt = make_prompt(records, events=3, **how)
