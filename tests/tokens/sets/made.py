@@ -1,4 +1,4 @@
-"""Small days for tests of sets: starting books, corrections, and streams drawn from the sets themselves."""
+"""Small days for tests of sets: starting books, corrections, streams drawn from the sets; and sets by their ranges."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -7,6 +7,7 @@ from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.events.instrument import Instrument
 from lob_jax.events.schema import ASK, BID, Events
 from lob_jax.tokens import vocabulary as v
+from lob_jax.tokens.sets.token_sets import TokenSets
 from tests.market_day import market_day
 from tests.tokens.sets.reference import LOTS, Reference
 
@@ -74,3 +75,19 @@ def drawn(day, rules, rng, *, closed, time_digits, escapes, most=45):
         if token == v.PAD:
             break
     return np.array(tokens), np.array(rows)
+
+
+def sets_of(rows):
+    """Build sets from a list of (first, last) ranges for each row; `outside` counts the rows."""
+    ranges = np.array([pair for row in rows for pair in row], np.uint16).reshape(-1, 2)
+    offset = np.cumsum([0, *map(len, rows)])
+    return TokenSets(offset, ranges[:, 0].copy(), ranges[:, 1].copy(), np.arange(len(rows)).astype(np.uint8))
+
+
+def members(rows):
+    """Return bool [T, V], slowly."""
+    allowed = np.zeros((len(rows), v.VOCAB_SIZE), bool)
+    for row, ranges in enumerate(rows):
+        for first, last in ranges:
+            allowed[row, first : last + 1] = True
+    return allowed

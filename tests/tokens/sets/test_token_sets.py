@@ -6,27 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lob_jax.tokens.sets.planes import pack, unpack
-from lob_jax.tokens.sets.token_sets import TokenSets
 from lob_jax.tokens.vocabulary import VOCAB_SIZE
+from tests.tokens.sets.made import members, sets_of
 
 # Rows: two ranges at the ends, nothing, all, one token, two ranges within one byte.
 ROWS = [[(0, 0), (9993, 9999)], [], [(0, 9999)], [(4242, 4242)], [(8, 9), (12, 13)]]
-
-
-def sets_of(rows):
-    """Build sets from a list of (first, last) ranges for each row."""
-    ranges = np.array([pair for row in rows for pair in row], np.uint16).reshape(-1, 2)
-    offset = np.cumsum([0, *map(len, rows)])
-    return TokenSets(offset, ranges[:, 0].copy(), ranges[:, 1].copy(), np.arange(len(rows), dtype=np.uint8))
-
-
-def members(rows):
-    """Return bool [T, V], slowly."""
-    allowed = np.zeros((len(rows), VOCAB_SIZE), bool)
-    for row, ranges in enumerate(rows):
-        for first, last in ranges:
-            allowed[row, first : last + 1] = True
-    return allowed
 
 
 def test_a_token_is_a_bit_of_a_byte():
