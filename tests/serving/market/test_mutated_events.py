@@ -14,6 +14,15 @@ from tests.serving.market.markets import TOKENIZERS, days, differences, followed
 
 CONTENT = ("kind", "side", "price", "size", "order_id")
 NUMBERS = (0, 1, 2, 7, 99, 100, 101, 10**6, 10**12 - 1, 10**12, 2**31, 2**61, 2**62)
+MARKETS = [
+    (("orders", "ranks"), 3_000),
+    (("orders", "rounded"), 2_000),
+    (("without ids", "exact"), 1_500),
+    (("narrow window", "exact ranks"), 2_000),
+    (("window", "compact"), 1_500),
+    (("levels", "exact"), 1_500),
+    (("signed", "exact ranks"), 1_500),
+]
 IDS = (0, 1, 5, 10**9, ANONYMOUS_ID, ANONYMOUS_ID + 1, 2**64 - 1)
 
 
@@ -70,17 +79,11 @@ def resting(snapshot):
     return list(zip(*(column.tolist() for column in rows), strict=True))
 
 
-@pytest.mark.parametrize("count", [400, pytest.param(2_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    ("name", "tokenizer"),
+    ("name", "tokenizer", "count"),
     [
-        ("orders", "ranks"),
-        ("orders", "rounded"),
-        ("without ids", "exact"),
-        ("narrow window", "exact ranks"),
-        ("window", "compact"),
-        ("levels", "exact"),
-        ("signed", "exact ranks"),
+        *((*market, 400) for market, _ in MARKETS),
+        *(pytest.param(*market, count, marks=pytest.mark.slow) for market, count in MARKETS),
     ],
 )
 def test_a_market_survives_whatever_comes(name, tokenizer, count):
