@@ -344,11 +344,9 @@ def _rank(levels: Levels, s: int, price: int) -> int:
 def _put(levels: Levels, s: int, place: int, price: int, size: int) -> None:
     """Set the size of the level at a place of the table, or add it."""
     held = levels.table[s, place, _HELD]
-    if held > 0:
+    if held > 0 or held == _VACANT:
         levels.table[s, place, _HELD] = size
-    elif held == _VACANT:
-        levels.table[s, place, _HELD] = size
-        levels.side[s, VACANT] -= 1
+        levels.side[s, VACANT] -= held == _VACANT
     else:
         _open(levels, s, place, price, size)
 

@@ -7,7 +7,6 @@ import rich.console
 
 from lob_jax.data.records.builder import open_records
 from lob_jax.data.records.escapes import record_sets
-from lob_jax.data.windows import known
 from lob_jax.errors import InputError
 from lob_jax.evaluation import baseline as baselines
 from lob_jax.evaluation.baseline import token_streams
@@ -133,8 +132,14 @@ def test_calibration_counts_every_scored_token_once(result):
 @pytest.mark.slow
 def test_direction_may_be_left_out_and_sets_are_found_once(folder, tiny, monkeypatch):
     config, params = tiny("rotary")
-    of, found = known.RecordSets, []
-    monkeypatch.setattr(known, "RecordSets", lambda record, tokenizer: found.append(record) or of(record, tokenizer))
+    of, found = ExactTokenizer.sets, []
+
+    def spy(self, tokens, day, *, closed, rows):
+        if rows == (0, len(tokens)):
+            found.append(tokens)
+        return of(self, tokens, day, closed=closed, rows=rows)
+
+    monkeypatch.setattr(ExactTokenizer, "sets", spy)
     result = evaluate(config, params, folder, batch_size=5, direction_events=0, ngram_orders=(1,))
     assert "direction" not in result
     assert len(found) == len(open_records(folder, "test"))

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from lob_jax.data.records.escapes import record_sets
 from lob_jax.data.records.records import Outline, Record, RecordSource, outline
 from lob_jax.data.windows.known import NOTHING, SETS, Beside, Known, along, known_along, sets_along
 from lob_jax.data.windows.sets import RecordSets
@@ -208,9 +207,12 @@ class TokenBookDataset:
         return dataclasses.replace(prepared, sets=sets_along(record, self.beside))
 
     def sets(self, record: int) -> TokenSets:
-        """Return the sets in the places of a record's tokens, which windows have."""
-        assert self.beside.tokenizer is not None, "windows have no sets"
-        return record_sets(self.source[record], self.beside.tokenizer)
+        """Return the sets in the places of a record's tokens, which windows have; from the cache if possible."""
+        sets = self.prepared(record).sets
+        assert sets is not None, "windows have no sets"
+        whole = sets.whole()
+        self._cache.measure(record)
+        return whole
 
 
 def _check_sizes(context: int, time_buckets: int) -> None:

@@ -1,8 +1,11 @@
 """The sets in the places of a record's tokens: of one window alone, or of the whole record once it is read again."""
 
+import numpy as np
+
 from lob_jax.data.records.records import Record, record_opening
 from lob_jax.data.records.stored_sets import read_sets, stores_sets
-from lob_jax.tokens.sets.distinct import DistinctSets, distinct
+from lob_jax.tokens.sets.distinct import DistinctSets, distinct, rows_there
+from lob_jax.tokens.sets.token_sets import TokenSets
 from lob_jax.tokens.tokenizer import Tokenizer
 
 
@@ -21,27 +24,35 @@ class RecordSets:
           InputError: the tokens do not give their events back, and the record was prepared without their sets.
         """
         self._tokenizer, self._tokens, self._closed = tokenizer, record["tokens"][:-1], int(record["closed"])
-        self._is_read, self._whole = False, None
+        self._is_read, self._kept, self._outside = False, None, np.empty(0, np.uint8)
         if stores_sets(tokenizer):
-            self._whole = distinct(read_sets(record))
+            self._keep(read_sets(record))
         else:
             self._opening = record_opening(record)
 
     @property
     def nbytes(self) -> int:
         """Return the number of bytes of the sets that are kept."""
-        return 0 if self._whole is None else self._whole.nbytes
+        return self._outside.nbytes + (0 if self._kept is None else self._kept.nbytes)
 
     def places(self, first: int, count: int) -> DistinctSets:
         """Return the sets of `count` tokens from `first` on, at least -count; empty before 0 and behind the last."""
-        if self._whole is None and not self._is_read:
+        if self._kept is None and not self._is_read:
             self._is_read = True
-            low = min(max(first, 0), len(self._tokens))
-            high = max(min(first + count, len(self._tokens)), low)
-            return self._between(low, high).places(first - low, count)
-        if self._whole is None:
-            self._whole = self._between(0, len(self._tokens))
-        return self._whole.places(first, count)
+            low, high = rows_there(first, count, len(self._tokens))
+            return distinct(self._found(low, high)).places(first - low, count)
+        return self._all().places(first, count)
 
-    def _between(self, first: int, stop: int) -> DistinctSets:
-        return distinct(self._tokenizer.sets(self._tokens, self._opening, closed=self._closed, rows=(first, stop)))
+    def whole(self) -> TokenSets:
+        """Return the sets of all tokens, which are kept."""
+        return self._all().expanded(self._outside)
+
+    def _all(self) -> DistinctSets:
+        return self._keep(self._found(0, len(self._tokens))) if self._kept is None else self._kept
+
+    def _keep(self, sets: TokenSets) -> DistinctSets:
+        self._kept, self._outside = distinct(sets), sets.outside
+        return self._kept
+
+    def _found(self, first: int, stop: int) -> TokenSets:
+        return self._tokenizer.sets(self._tokens, self._opening, closed=self._closed, rows=(first, stop))

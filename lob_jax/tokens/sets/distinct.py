@@ -1,18 +1,15 @@
 """`DistinctSets`: the sets in the places of tokens, each kept once, since most occur again within a few events."""
 
-import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from lob_jax.jit import in_place, inner
+from lob_jax.jit import in_place, inner, released
 from lob_jax.tokens.sets.token_sets import PACKED, TokenSets, write_set
 
 HASHES = 4096
 _ODD = 0x9E3779B97F4A7C15  # 2^64 divided by the golden ratio
-
-without_gil = functools.partial(in_place, nogil=True)  # several threads write to rows of their own
 
 
 class DistinctSets(NamedTuple):
@@ -42,14 +39,20 @@ class DistinctSets(NamedTuple):
 
     def places(self, first: int, count: int) -> "DistinctSets":
         """Return the sets of `count` tokens from `first` on, at least -count; empty before 0 and behind the last."""
-        low = min(max(first, 0), self.rows)
-        high = max(min(first + count, self.rows), low)
+        low, high = rows_there(first, count, self.rows)
         row, sets = np.full(count, len(self.offset) - 1, np.int32), len(self.offset)  # one more set, without ranges
         row[low - first : high - first] = self.row[low:high]
         found = np.zeros(min(count, sets) + 1, np.int64), np.empty_like(self.first), np.empty_like(self.last)
         number = _pick(self.offset, self.first, self.last, np.full(sets, -1, np.int32), row, *found)
         ranges = int(found[0][number])
         return DistinctSets(row, found[0][: number + 1], found[1][:ranges], found[2][:ranges])
+
+    def expanded(self, outside: np.ndarray) -> TokenSets:
+        """Return the same sets with ranges for each token; `outside` as in `TokenSets`, uint8 [T]."""
+        ranges = np.diff(self.offset)[self.row]
+        offset = np.concatenate([[0], np.cumsum(ranges)])
+        at = np.arange(offset[-1]) + np.repeat(self.offset[self.row] - offset[:-1], ranges)
+        return TokenSets(offset, self.first[at], self.last[at], outside)
 
     def packed(self) -> np.ndarray:
         """Return the sets as bits, uint8 [T, V/8], in the order of `lob_jax.tokens.sets.planes`."""
@@ -66,6 +69,12 @@ class DistinctSets(NamedTuple):
         """
         written = np.full(len(self.offset) - 1, -1, np.int32)
         _pack(self.row[first : first + len(bits)], self.offset, self.first, self.last, written, bits)
+
+
+def rows_there(first: int, count: int, rows: int) -> tuple[int, int]:
+    """Return the first of `count` rows from `first` on that there is among `rows`, and the one behind the last."""
+    low = min(max(first, 0), rows)
+    return low, max(min(first + count, rows), low)
 
 
 def distinct(sets: TokenSets) -> DistinctSets:
@@ -173,7 +182,7 @@ def _pick(
     return count
 
 
-@without_gil
+@released  # several threads write to rows of their own
 def _pack(
     row: np.ndarray, offset: np.ndarray, first: np.ndarray, last: np.ndarray, written: np.ndarray, bits: np.ndarray
 ) -> None:

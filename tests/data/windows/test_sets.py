@@ -51,6 +51,8 @@ def test_a_windows_sets_are_those_of_its_record(day, name):
             bits = sets.places(first, count).packed()
             np.testing.assert_array_equal(bits[inside], expected[at[inside]])
             assert not bits[~inside].any() and len(bits) == count
+        for given, own in zip(sets.whole(), whole, strict=True):
+            np.testing.assert_array_equal(given, own)
 
 
 def test_the_sets_of_a_record_are_kept_once_it_is_read_again_and_count_in_the_cache(day):
