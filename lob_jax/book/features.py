@@ -31,6 +31,11 @@ def spread_ticks(features_EF: np.ndarray) -> np.ndarray:
     return np.rint(np.expm1(features_EF[:, SPREAD].astype(np.float64))).astype(np.int64)
 
 
+def best_sizes(features_EF: np.ndarray) -> np.ndarray:
+    """Return log(1 + lots) at the best bid and ask of books from their features, float32 [2, E]."""
+    return features_EF[:, [0, features_EF.shape[1] // 4]].T
+
+
 def book_features(price: Any, size: Any, *, tick: int, xp: ModuleType = np) -> Any:
     """Return features of books, float32 [..., 4P], named by `feature_names`.
 

@@ -6,13 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lob_jax.book.features import spread_ticks
+from lob_jax.book.features import best_sizes, spread_ticks
 from lob_jax.book.flow import (
     CLASSES,
     DECAY_H,
     EVERY,
     FLOW_FEATURES,
-    GAP_HALF_LIVES,
     HALF_LIVES,
     LEAST_ADDS,
     MOST_EVENTS,
@@ -21,6 +20,7 @@ from lob_jax.book.flow import (
     RUN,
     Column,
     FlowState,
+    Touch,
     flow_features,
 )
 from lob_jax.book.loops import as_column
@@ -28,9 +28,10 @@ from lob_jax.events.schema import Kind
 from lob_jax.jit import in_place
 
 _CONTROL, _EXECUTE, _HIDDEN = int(Kind.CONTROL), int(Kind.EXECUTE), int(Kind.EXECUTE_HIDDEN)
-_ADD, _SPREADS, _ADD_SIZES = int(Kind.ADD), int(Column.SPREADS), int(Column.ADD_SIZES)
+_ADD, _SPREADS, _ADD_SIZES, _TOUCHES = int(Kind.ADD), int(Column.SPREADS), int(Column.ADD_SIZES), int(Column.TOUCHES)
+_JOINED, _IMPROVED, _CLEARED, _TOUCH_KINDS = int(Touch.JOINED), int(Touch.IMPROVED), int(Touch.CLEARED), len(Touch)
 _SECONDS, _EVENTS, _SHARES, _GAPS = int(Column.SECONDS), int(Column.EVENTS), int(Column.SHARES), int(Column.GAPS)
-_RUN, _MOVE, _GAP_COUNT, _LIVES = int(Column.RUN_SIGN), int(Column.MOVE_SIGN), len(GAP_HALF_LIVES), len(HALF_LIVES)
+_RUN, _MOVE, _LIVES = int(Column.RUN_SIGN), int(Column.MOVE_SIGN), len(HALF_LIVES)
 _NO_ROWS = np.empty((0, FLOW_FEATURES), np.float32)
 _NS, _NS_PER_US = 1e9, 1e3
 
@@ -45,6 +46,10 @@ class FlowEvents(NamedTuple):
       gap_ns: since the previous event.
       move2: change of the best bid plus the best ask, price quanta; 0 if a side is empty before or after the event.
       spread: after the event, ticks; 0 if a side is empty.
+      inward: move of the best price of its side towards the other side, half price quanta; 0 if a side is empty before
+        or after the event, and for CONTROL. Both best prices of a crossed book are taken to be its mid price.
+      grew: 1 if both sides are occupied before and after the event, and the lots at the best price of its side have
+        grown, else 0.
     """
 
     kind: np.ndarray
@@ -53,6 +58,8 @@ class FlowEvents(NamedTuple):
     gap_ns: np.ndarray
     move2: np.ndarray
     spread: np.ndarray
+    inward: np.ndarray
+    grew: np.ndarray
 
 
 def mid_moves(mid2: np.ndarray, two_sided: np.ndarray) -> np.ndarray:
@@ -61,7 +68,7 @@ def mid_moves(mid2: np.ndarray, two_sided: np.ndarray) -> np.ndarray:
 
 
 def flow_events(
-    spelled: Iterable[np.ndarray], *, mid2: np.ndarray, two_sided: np.ndarray, features_EF: np.ndarray
+    spelled: Iterable[np.ndarray], *, mid2: np.ndarray, two_sided: np.ndarray, features_EF: np.ndarray, tick: int
 ) -> FlowEvents:
     """Return the flow of E events.
 
@@ -69,8 +76,14 @@ def flow_events(
       spelled: kind, side, size and gap of each, see `Tokenizer.spelled`.
       mid2, two_sided: of the E + 1 states of the book around them, see `BookStates`.
       features_EF: features of these states, see `book_features`.
+      tick: price quanta per tick.
     """
-    return FlowEvents(*spelled, mid_moves(mid2, two_sided), spread_ticks(features_EF)[1:])
+    kind, side, size, gap_ns = spelled
+    move2, spread, sizes_2E = mid_moves(mid2, two_sided), spread_ticks(features_EF), best_sizes(features_EF)
+    both = two_sided[:-1] & two_sided[1:] & (side != 0)
+    inward = np.where(both, side * move2 - tick * np.diff(spread), 0)
+    grew = both & (np.diff(sizes_2E) > 0)[(side < 0).astype(np.intp), np.arange(len(kind))]
+    return FlowEvents(kind, side, size, gap_ns, move2, spread[1:], inward, grew)
 
 
 def flow_along(state: FlowState, events: FlowEvents, *, start_ns: int, tick: int) -> np.ndarray:
@@ -112,7 +125,8 @@ def _follow(
         if i > 0:
             clock += events.gap_ns[i - 1]
             spelled = events.kind[i - 1], events.side[i - 1], events.size[i - 1], events.gap_ns[i - 1]
-            take_event(state, *spelled, events.move2[i - 1], events.spread[i - 1], clock, tick, decay_H)
+            quotes = events.move2[i - 1], events.spread[i - 1], events.inward[i - 1], events.grew[i - 1]
+            take_event(state, *spelled, *quotes, clock, tick, decay_H)
         if len(numbers_EF) > 0:
             write_numbers(state, clock, numbers_EF[i])
 
@@ -126,6 +140,8 @@ def take_event(
     gap_ns: int,
     move2: int,
     spread: int,
+    inward: int,
+    grew: int,
     clock: int,
     tick: int,
     decay_H: np.ndarray,
@@ -136,17 +152,22 @@ def take_event(
         for h in range(_LIVES):
             state.sums[row, h] *= decay_H[h]
     log_gap = np.float32(math.log1p(max(gap_ns, 0) / _NS_PER_US))
-    for h in range(_GAP_COUNT):
-        state.gaps[h] = state.gaps[h] * decay_H[h] + log_gap
     log_spread = np.float32(math.log1p(spread))
     for h in range(_LIVES):
+        state.gaps[h] = state.gaps[h] * decay_H[h] + log_gap
         state.spreads[h] = state.spreads[h] * decay_H[h] + log_spread
         state.add_sizes[h] *= decay_H[h]
         state.sums[EVERY, h] += np.float32(1)
+        for touch in range(_TOUCH_KINDS):
+            state.touches[touch, h] *= decay_H[h]
     if kind == _ADD:
         log_size = np.float32(math.log1p(size))
         for h in range(_LIVES):
             state.add_sizes[h] += log_size
+    touch = _touch(kind, inward, grew)
+    if touch >= 0:
+        for h in range(_LIVES):
+            state.touches[touch, h] += np.float32(1)
     if kind != _CONTROL:
         row = 2 * (kind - 1) + (0 if side > 0 else 1)
         state.time_ns[row], state.events[row] = clock, 0
@@ -164,6 +185,16 @@ def take_event(
 
 
 @in_place
+def _touch(kind: int, inward: int, grew: int) -> int:
+    """Return what an event did to the best price of its side, a `Touch`, or -1 if nothing."""
+    if kind == _ADD:
+        if inward > 0:
+            return _IMPROVED
+        return _JOINED if inward == 0 and grew else -1
+    return _CLEARED if inward < 0 and kind <= _EXECUTE else -1
+
+
+@in_place
 def write_numbers(state: FlowState, clock: int, numbers_F: np.ndarray) -> None:
     """Write the numbers that `flow_features` describes, at a time."""
     for c in range(CLASSES):
@@ -175,13 +206,16 @@ def write_numbers(state: FlowState, clock: int, numbers_F: np.ndarray) -> None:
     for k in range(3):
         numbers_F[_RUN + k] = state.run[k]
     numbers_F[_RUN + 3] = _seconds(clock, state.time_ns[RUN])
-    for h in range(_GAP_COUNT):
-        numbers_F[_GAPS + h] = state.gaps[h] / max(state.sums[EVERY, h], np.float32(1))
     numbers_F[_MOVE], numbers_F[_MOVE + 1] = state.move[0], state.move[1]
     for h in range(_LIVES):
-        numbers_F[_SPREADS + h] = state.spreads[h] / max(state.sums[EVERY, h], np.float32(1))
-        adds = state.sums[0, h] + state.sums[1, h]
-        numbers_F[_ADD_SIZES + h] = state.add_sizes[h] / max(adds, np.float32(LEAST_ADDS))
+        every = max(state.sums[EVERY, h], np.float32(1))
+        adds = max(state.sums[0, h] + state.sums[1, h], np.float32(LEAST_ADDS))
+        numbers_F[_GAPS + h] = state.gaps[h] / every
+        numbers_F[_SPREADS + h] = state.spreads[h] / every
+        numbers_F[_ADD_SIZES + h] = state.add_sizes[h] / adds
+        numbers_F[_TOUCHES + _JOINED * _LIVES + h] = state.touches[_JOINED, h] / adds
+        numbers_F[_TOUCHES + _IMPROVED * _LIVES + h] = state.touches[_IMPROVED, h] / adds
+        numbers_F[_TOUCHES + _CLEARED * _LIVES + h] = state.touches[_CLEARED, h] / every
     numbers_F[_MOVE + 2], numbers_F[_MOVE + 3] = _seconds(clock, state.time_ns[MOVE]), state.events[CLASSES]
 
 

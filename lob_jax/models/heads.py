@@ -77,7 +77,8 @@ class PredictionHead(nn.Module):
 
     def projection(self, tied_VD: jax.Array | None) -> Projection:
         """Return the output projection; tied_VD is the token embedding, or None if the projection is untied."""
-        weight_VD, bias_V = self.output if tied_VD is None else tied_VD, self.bias
+        # Parameters that a compiled program closes over are NumPy arrays, which have no .at.
+        weight_VD, bias_V = jnp.asarray(self.output if tied_VD is None else tied_VD), jnp.asarray(self.bias)
         if self.config.digits_rank:
             further = slice(CONTINUATION, CONTINUATION + CLASS_SIZE)
             weight_VD = weight_VD.at[further].set(sum_of_digits(self.digits) @ self.digits_input)

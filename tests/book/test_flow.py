@@ -30,7 +30,8 @@ def random_events(count: int, seed: int) -> FlowEvents:
     gap_ns = np.where(random.random(count) < 0.02, -(gap_ns % 10**9), np.minimum(gap_ns, 5 * 3_600 * 10**9))
     move2 = np.where(random.random(count) < 0.2, random.integers(-6, 7, count) * TICK // 2, 0)
     size = np.where(kind == Kind.CONTROL, 0, random.integers(1, 5_000, count))
-    return FlowEvents(kind, side, size, gap_ns, move2, random.integers(0, 90, count))
+    inward, grew = random.integers(-1, 2, count) * TICK * (kind != Kind.CONTROL), random.integers(0, 2, count)
+    return FlowEvents(kind, side, size, gap_ns, move2, random.integers(0, 90, count), inward, grew)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -45,8 +46,8 @@ def test_features_are_those_of_the_list_of_past_events(seed):
 
 
 def test_counts_and_times_end_at_their_limits():
-    events = FlowEvents(*(np.full(6_000, number) for number in (1, 1, 5, 10**9, 0, 3)))
-    trade = FlowEvents(*(np.array([number]) for number in (4, -1, 7, 0, 0, 3)))
+    events = FlowEvents(*(np.full(6_000, number) for number in (1, 1, 5, 10**9, 0, 3, 0, 0)))
+    trade = FlowEvents(*(np.array([number]) for number in (4, -1, 7, 0, 0, 3, 0, 0)))
     after = flow_after(blank_flow(), trade, **UNITS)
     last = dict(zip(flow_names(), flow_along(after, events, **UNITS)[-1], strict=True))
     assert last["seconds_since_execute_ask"] == np.float32(np.log1p(MOST_SECONDS)) == last["run_seconds"]
@@ -79,11 +80,11 @@ def test_the_mid_moves_only_between_books_of_two_sides():
 
 def test_every_column_has_a_name_and_only_magnitudes_are_logarithms():
     names = flow_names()
-    assert len(set(names)) == len(names) == FLOW_FEATURES == 5 * CLASSES + 16
+    assert len(set(names)) == len(names) == FLOW_FEATURES == 4 * CLASSES + 20
     starts = ["seconds_since_add_bid", "events_since_add_bid", "share_16_add_bid", "run_sign", "run_trades", "run_lots"]
     starts += ["run_seconds", "gap_16", "move_sign", "move_ticks", "move_seconds", "move_events"]
-    starts += ["spread_16", "add_size_16"]
+    starts += ["spread_16", "add_size_16", "joined_16"]
     assert [names[column] for column in Column] == starts
     same = flow_features(np.full(FLOW_FEATURES, np.float32(3))) == 3
-    told = ("share", "gap", "run_sign", "move_sign", "spread", "add_size")
+    told = ("share", "gap", "run_sign", "move_sign", "spread", "add_size", "joined", "improved", "cleared")
     assert [name for name, kept in zip(names, same, strict=True) if kept] == [n for n in names if n.startswith(told)]

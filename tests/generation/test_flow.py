@@ -23,11 +23,11 @@ FLOW = dataclasses.replace(MODEL, flow_state=True, max_seq_length=256)
 PAST = FlowEvents(
     *np.array(
         [
-            [4, 1, 5, 3_000_000, 0, 2],
-            [5, -1, 2, 10**9, -100, 2],
-            [7, 0, 0, 5, 0, 2],
-            [4, -1, 9, 70, 300, 5],
-            [1, 1, 3, 70, 0, 4],
+            [4, 1, 5, 3_000_000, 0, 2, 0, 0],
+            [5, -1, 2, 10**9, -100, 2, 0, 0],
+            [7, 0, 0, 5, 0, 2, 0, 0],
+            [4, -1, 9, 70, 300, 5, -300, 0],
+            [1, 1, 3, 70, 0, 4, 0, 1],
         ]
     ).T
 )
@@ -52,7 +52,7 @@ def expected_flow(day, tokens, tokenizer, state):
     """Return the flow features at each token of a path, from the decoded events."""
     books = replay(day, LEVELS)
     around = {"mid2": books.mid2(), "two_sided": books.two_sided(), "features_EF": books.features()}
-    events = flow_events(tokenizer.spelled(tokens), **around)
+    events = flow_events(tokenizer.spelled(tokens), **around, tick=INSTRUMENT.tick)
     along = flow_along(state, events, start_ns=day.start.time_ns, tick=INSTRUMENT.tick)
     return along[tokenizer.known_rows(tokens)[0]]
 
@@ -83,6 +83,7 @@ def test_the_device_follows_the_flow_of_the_decoded_path(tokenizer):
     assert {name for name, one in zip(names, spread, strict=True) if one > 0.01} >= {
         *("run_sign", "run_lots", "run_trades", "move_sign", "move_ticks", "gap_16", "share_16_add_bid"),
         *("seconds_since_execute_ask", "events_since_delete_bid", "move_events", "run_seconds"),
+        *("joined_16", "cleared_16", *(["improved_16"] if tokenizer is COMPACT else [])),
     }
 
 

@@ -78,5 +78,5 @@ def _behind(state: FlowState, part: MarketDay, tokenizer: Tokenizer) -> FlowStat
     """Return the state after the events of a part of a day."""
     spelled, books = tokenizer.spelled(tokenizer.encode(part)), replay(part, 1)
     around = {"mid2": books.mid2(), "two_sided": books.two_sided(), "features_EF": books.features()}
-    events = flow_events(spelled, **around)
-    return flow_after(state, events, start_ns=part.start.time_ns, tick=part.instrument.tick)
+    tick = part.instrument.tick
+    return flow_after(state, flow_events(spelled, **around, tick=tick), start_ns=part.start.time_ns, tick=tick)

@@ -20,7 +20,7 @@ from lob_jax.tokens.tokenizer import Tokenizer
 # Incremented whenever the content of a record changes its meaning.
 FORMAT = 3
 FORMAT_WITH_SETS = 4  # of records that hold token sets, see `stored_sets`; up to 3 they held none
-FORMAT_WITH_FLOW = 6  # of records that also hold the state of the flow, see `flow`; in 5 it lacked spreads and sizes
+FORMAT_WITH_FLOW = 7  # of records that also hold the state of the flow, see `flow`; up to 6 it lacked what is usual
 MANIFEST = "records.json"
 
 

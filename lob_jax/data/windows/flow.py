@@ -31,7 +31,7 @@ def flow_at(record: Record, tokenizer: Tokenizer, event: int) -> FlowState:
 def _events(record: Record, tokenizer: Tokenizer) -> FlowEvents:
     """Return the flow of a record's events, as its tokens spell them."""
     around = {"mid2": record["mid2"], "two_sided": two_sided(record), "features_EF": record["features"]}
-    return flow_events(tokenizer.spelled(record["tokens"][:-1]), **around)
+    return flow_events(tokenizer.spelled(record["tokens"][:-1]), **around, tick=record_instrument(record).tick)
 
 
 def _units(record: Record) -> dict[str, int]:

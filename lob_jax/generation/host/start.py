@@ -15,7 +15,7 @@ from lob_jax.generation.host.known import blank_known
 from lob_jax.generation.host.orders import MOST_TOKENS, Fate, Own
 from lob_jax.generation.host.random import fold_in
 from lob_jax.generation.host.state import Books, Newest, Number, Paths, Shown, Views, book_of
-from lob_jax.generation.host.step import MIDDLE, QUOTED, middle_of
+from lob_jax.generation.host.step import note_quotes
 from lob_jax.generation.prompt import FIRST_NUMBER, Prompt
 from lob_jax.generation.settings import SamplingConfig
 from lob_jax.jit import in_place
@@ -68,7 +68,7 @@ def start_paths(prompts: Sequence[Prompt], tokenizer: Tokenizer, sampling: Sampl
     if "latest" in prompts[0].known_T:
         paths.known.latest[:] = repeated([prompt.known_T["latest"][-1] for prompt in prompts])
     _fill_numbers(paths.number, prompts, tokenizer, sampling)
-    _find_middles(paths)
+    _find_quotes(paths)
     return paths
 
 
@@ -125,11 +125,10 @@ def _folded(key0: int, key1: int, number: int) -> tuple[int, int]:
 
 
 @in_place
-def _find_middles(paths: Paths) -> None:
+def _find_quotes(paths: Paths) -> None:
     """Write what the flow compares the book after its next event with."""
     for path in range(len(paths.token)):
-        middle, quoted = middle_of(book_of(paths.books, path))
-        paths.number[path, MIDDLE], paths.number[path, QUOTED] = middle, quoted
+        note_quotes(paths.number[path], book_of(paths.books, path))
 
 
 def with_room(paths: Paths) -> Paths:

@@ -38,6 +38,9 @@ class Number(enum.IntEnum):
     GAP_REST = 15  # digits of the gap that may still follow
     FRESH = 16  # number of events that the model has begun
     CHOSEN = 17  # number of tokens that the model has sampled
+    SPREAD = 18  # ask less bid then, price quanta; 0 if that is negative or a side was empty
+    BID_LOTS = 19  # lots at the best bid then, 0 if there was none
+    ASK_LOTS = 20
 
 
 class Shown(enum.IntEnum):
@@ -247,6 +250,7 @@ def flow_of(flow: FlowState, path: int) -> FlowState:
         flow.move[path],
         flow.spreads[path],
         flow.add_sizes[path],
+        flow.touches[path],
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from lob_jax.book.flow import DECAY_H
 from lob_jax.book.flow_loop import take_event
-from lob_jax.book.kernel import best_price, is_empty
+from lob_jax.book.kernel import best_price, best_size, is_empty
 from lob_jax.book.orders import Book
 from lob_jax.events.schema import Kind
 from lob_jax.generation.host.draw import Masked, Scores, Scratch, class_sums, sample
@@ -17,6 +17,7 @@ GRAMMAR, EVENTS, WITHIN, FLIP = (int(Number[name]) for name in ("GRAMMAR", "EVEN
 WRITTEN, UNREAD, DONE, FRESH = (int(Number[name]) for name in ("WRITTEN", "UNREAD", "DONE", "FRESH"))
 MIDDLE, QUOTED, CLOCK = (int(Number[name]) for name in ("MIDDLE", "QUOTED", "CLOCK"))
 CHOSEN, _WRITER = int(Number.CHOSEN), int(Shown.WRITER)
+_SPREAD, _BID_LOTS, _ASK_LOTS = int(Number.SPREAD), int(Number.BID_LOTS), int(Number.ASK_LOTS)
 _KEY_0, _KEY_1 = int(Number.KEY_0), int(Number.KEY_1)
 _KIND, _CODE, _SIDE, _PRICE, _SIZE, _SHOWN_SIDE, _, _ = (int(column) for column in Newest)
 _CONTROL = int(Kind.CONTROL)
@@ -124,15 +125,23 @@ def follow_flow(paths: Paths, path: int, book: Book, kind: int, side: int, size:
       tick: price quanta per tick.
     """
     number = paths.number[path]
-    middle, quoted = middle_of(book)
-    spread = max(best_price(book, 1) - best_price(book, 0), 0) // tick if quoted else 0
-    move2 = middle - number[MIDDLE] if quoted and number[QUOTED] else 0
-    take_event(flow_of(paths.flow, path), kind, side, size, gap_ns, move2, spread, number[CLOCK], tick, DECAY_H)
-    number[MIDDLE], number[QUOTED] = middle, quoted
+    middle, quoted, spread = number[MIDDLE], number[QUOTED], number[_SPREAD]
+    bid_lots, ask_lots = number[_BID_LOTS], number[_ASK_LOTS]
+    note_quotes(number, book)
+    move2, inward, grew = np.int64(0), np.int64(0), np.int64(0)
+    if quoted and number[QUOTED]:
+        move2 = number[MIDDLE] - middle
+        if side != 0:
+            inward = side * move2 - (number[_SPREAD] - spread)
+            grew = np.int64(number[_BID_LOTS] > bid_lots if side > 0 else number[_ASK_LOTS] > ask_lots)
+    quotes = move2, number[_SPREAD] // tick, inward, grew
+    take_event(flow_of(paths.flow, path), kind, side, size, gap_ns, *quotes, number[CLOCK], tick, DECAY_H)
 
 
 @inner
-def middle_of(book: Book) -> tuple[int, int]:
-    """Return best bid plus best ask, and 1 if there are both, else 0."""
-    quoted = not is_empty(book, 0) and not is_empty(book, 1)
-    return (best_price(book, 0) + best_price(book, 1) if quoted else 0), np.int64(quoted)
+def note_quotes(number: np.ndarray, book: Book) -> None:
+    """Write what the flow compares the book after the next event with."""
+    bid, ask, quoted = best_price(book, 0), best_price(book, 1), not is_empty(book, 0) and not is_empty(book, 1)
+    number[QUOTED] = quoted
+    number[MIDDLE], number[_SPREAD] = (bid + ask, max(ask - bid, 0)) if quoted else (0, 0)
+    number[_BID_LOTS], number[_ASK_LOTS] = best_size(book, 0), best_size(book, 1)

@@ -117,7 +117,7 @@ def carry_on(
     for i in range(len(time_ns) + 1):
         if len(reading.flow) > 0:
             if i > 0:
-                _follow_flow(carried, events, rows, i - 1, spread_E[i], units.tick)
+                _follow_flow(carried, events, rows, i - 1, spread_E, units.tick)
             write_numbers(carried.flow, carried.clock_ns[0], reading.flow[i])
         if len(reading.regime) > 0:
             if i > 0:
@@ -139,15 +139,21 @@ def _is_two_sided(rows: Rows, i: int) -> bool:
 
 
 @inner
-def _follow_flow(carried: Carried, events: EventColumns, rows: Rows, i: int, spread: float, tick: int) -> None:
-    """Advance the flow by event i, after which the spread is `spread`; see `lob_jax.book.flow_loop.flow_events`."""
-    price, move2 = rows.price, np.int64(0)
+def _follow_flow(carried: Carried, events: EventColumns, rows: Rows, i: int, spread_E: np.ndarray, tick: int) -> None:
+    """Advance the flow by event i; see `lob_jax.book.flow_loop.flow_events`."""
+    price, kind, side = rows.price, np.int64(events.kind[i]), np.int64(events.side[i])
+    before, after = np.int64(np.rint(spread_E[i])), np.int64(np.rint(spread_E[i + 1]))
+    move2, inward, grew = np.int64(0), np.int64(0), np.int64(0)
     if _is_two_sided(rows, i) and _is_two_sided(rows, i + 1):
         move2 = price[i + 1, 0, 0] + price[i + 1, 1, 0] - price[i, 0, 0] - price[i, 1, 0]
+        if side != 0:
+            s = 0 if side > 0 else 1
+            inward = side * move2 - tick * (after - before)
+            grew = np.int64(rows.size[i + 1, s, 0] > rows.size[i, s, 0])
     carried.clock_ns[0] += rows.gap_ns[i]
-    kind, side = np.int64(events.kind[i]), np.int64(events.side[i])
     spelled = kind, side, rows.spelled_size[i], rows.gap_ns[i]
-    take_event(carried.flow, *spelled, move2, np.int64(np.rint(spread)), carried.clock_ns[0], tick, DECAY_H)
+    quotes = move2, after, inward, grew
+    take_event(carried.flow, *spelled, *quotes, carried.clock_ns[0], tick, DECAY_H)
 
 
 @inner

@@ -52,9 +52,18 @@ def made(day, tokenizer, parts=PARTS):
     return [record for _, record in make_records(day, parts, tokenizer, **SHAPE)]
 
 
+def quote(book: OracleBook, side: int) -> tuple[int, int] | None:
+    """Return twice the best price of a side and the lots there, if both sides have one; if crossed, the middle."""
+    bid, ask = book.best(1), book.best(-1)
+    if side == 0 or bid is None or ask is None:
+        return None
+    best = bid if side > 0 else ask
+    return (bid + ask if bid > ask else 2 * best), sum(book.sizes(side, best))
+
+
 def true_flow(day) -> FlowEvents:
     """Return the flow of a day by the reference book."""
-    book, mids, spreads, corrections = OracleBook(day.start), [], [], day.corrections
+    book, mids, spreads, quotes, corrections = OracleBook(day.start), [], [], [], day.corrections
     names = ("kind", "code", "side", "price", "size", "order_id")
     rows = zip(*(getattr(day.events, name).tolist() for name in names), strict=True)
     for i, (kind, code, *event) in enumerate([(Kind.CONTROL, 0), *rows]):
@@ -67,9 +76,15 @@ def true_flow(day) -> FlowEvents:
         both = book.best(1), book.best(-1)
         mids.append(None if None in both else sum(both))
         spreads.append(0 if None in both else max(both[1] - both[0], 0) // day.instrument.tick)
+        quotes.append({s: quote(book, s) for s in (1, -1, 0)})
     moves = [0 if None in pair else pair[1] - pair[0] for pair in zip(mids, mids[1:], strict=False)]
     gaps = np.diff(day.events.time_ns, prepend=day.start.time_ns)
-    columns = (day.events.kind, day.events.side, day.events.size, gaps, moves, spreads[1:])
+    inward, grew = [], []
+    for before, after, side in zip(quotes, quotes[1:], day.events.side.tolist(), strict=False):
+        one, other = before[side], after[side]
+        inward.append(side * (other[0] - one[0]) if one and other else 0)
+        grew.append(int(other[1] > one[1]) if one and other else 0)
+    columns = (day.events.kind, day.events.side, day.events.size, gaps, moves, spreads[1:], inward, grew)
     return FlowEvents(*(np.asarray(column, np.int64) for column in columns))
 
 

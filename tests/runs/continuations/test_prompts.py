@@ -122,7 +122,7 @@ def test_prompts_remember_the_flow_of_the_whole_day(day):
     how = {**HOW, "beside": Beside(("flow",), tokenizer=EXACT)}
     books, spelled = replay(day, LEVELS), EXACT.spelled(EXACT.encode(day))
     around = {"mid2": books.mid2(), "two_sided": books.two_sided(), "features_EF": books.features()}
-    events = flow_events(spelled, **around)
+    events = flow_events(spelled, **around, tick=day.instrument.tick)
     units = {"start_ns": day.start.time_ns, "tick": day.instrument.tick}
     whole = flow_along(blank_flow(), events, **units)
     for number, one in enumerate(spread_prompts(records, prompts=9, events=30, following=55, **how)):
