@@ -239,7 +239,7 @@ PRINTED = '"""The complete configuration'
 @pytest.mark.parametrize(
     ("arguments", "first", "note"),
     [
-        ("--mode=configs", " base ", ""),
+        ("--mode=configs", f" {min(path.stem for path in (ROOT / 'configs').glob('*.py'))}[:SIZE] ", ""),
         ("--config=multi_scale:tiny --mode=show_config", PRINTED, ""),
         ("--config=configs/tiny.py --mode=show_config", PRINTED, "using the bundled configuration tiny"),
         ("--help", "usage: python -m lob_jax.main --config=", ""),

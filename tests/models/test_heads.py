@@ -1,5 +1,6 @@
 """The output projection, and the rank of its rows of digits."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -29,6 +30,17 @@ def test_the_rows_of_digits_have_their_rank_and_the_others_are_the_table(tiny, l
     bias_V[DIGITS] = [places[0, n // 100] + places[1, n // 10 % 10] + places[2, n % 10] for n in range(1_000)]
     expected = features.x_BTD @ weight_VD.T + bias_V
     np.testing.assert_allclose(logits_BTV, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_compiled_program_may_close_over_parameters_in_numpy(tiny, lively, inputs):
+    config = tiny(vocab_size=v.VOCAB_SIZE, digits_rank=2)
+    model, params = LOBTransformer(config), lively(config)
+    given = inputs(config, 2, 3)
+    expected = jax.jit(lambda params: model.apply({"params": params}, *given))(params)
+    closed = jax.tree.map(np.asarray, params)
+    np.testing.assert_allclose(
+        jax.jit(lambda: model.apply({"params": closed}, *given))(), expected, rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(
