@@ -77,6 +77,7 @@ def get_config() -> ml_collections.ConfigDict:
     model.standardize_book = True  # give each book feature mean 0 and variance 1, as measured on the training data
     model.flow_state = False  # condition each token on what the recent stream of events was, beyond the context
     model.queue_state = False  # condition each token on the orders at its event's price, and the last sizes
+    model.price_memory = False  # condition each token on what last happened at its event's price
     model.latest_tokens = False  # condition each token on the latest heads, sizes and leading gaps
     model.token_parts = False  # share embeddings between tokens of the same class and side, price, or number
     model.digits_rank = 0  # rank of the output projection of further digits, as of gaps; 0 for that of all tokens

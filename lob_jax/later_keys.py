@@ -54,6 +54,7 @@ LATER: tuple[LaterKey, ...] = (
     LaterKey("model.flow_state", False, since="0.2.0"),
     LaterKey("model.queue_state", False, since="0.2.0"),
     LaterKey("model.latest_tokens", False, since="0.2.0"),
+    LaterKey("model.price_memory", False, since="0.2.0"),
     LaterKey("model.token_parts", False, since="0.2.0"),
     LaterKey("model.digits_rank", 0, since="0.2.0"),
     LaterKey("model.gap_components", 0, since="0.2.0"),

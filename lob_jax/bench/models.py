@@ -87,6 +87,7 @@ TOKEN_MODEL = ModelConfig(
     standardize_book=True,
     flow_state=False,
     queue_state=False,
+    price_memory=False,
     latest_tokens=False,
     token_parts=False,
     digits_rank=0,

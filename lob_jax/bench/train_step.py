@@ -54,7 +54,7 @@ from lob_jax.training.step.shift import Batch, shift
 LAYOUT = ("parallel", "fsdp", "tensor", "loss_block", "optimizer", "deterministic")
 SIZES = ("tiny", "small", "base", "large")
 # Options that only our model has.
-NOT_IN_THE_TWIN = ("flow_state", "queue_state", "latest_tokens", "pointer", "token_parts")
+NOT_IN_THE_TWIN = ("flow_state", "queue_state", "price_memory", "latest_tokens", "pointer", "token_parts")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 EAGER, COMPILED = "torch eager", "torch compiled"
 LOSS_TOLERANCE = 1e-4  # relative difference of the float32 losses of equal models

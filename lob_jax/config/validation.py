@@ -343,7 +343,7 @@ def _check_objective(config: ml_collections.ConfigDict) -> None:
         remedy="masked tokens are predicted from both sides, next tokens from the past; configs/masked.py sets both",
     )
     reason = tokenizer_class(config.tokens.kind, where="config.tokens.kind").lacks.get(Ability.PARTS)
-    for name in ("flow_state", "queue_state", "latest_tokens", "pointer"):
+    for name in ("flow_state", "queue_state", "price_memory", "latest_tokens", "pointer"):
         _require(
             causal or not model[name],
             f"model.{name}",
@@ -351,7 +351,7 @@ def _check_objective(config: ml_collections.ConfigDict) -> None:
             was=True,
             remedy="leave it out: what follows a masked token would give it away",
         )
-    for name in ("queue_state", "pointer"):
+    for name in ("queue_state", "price_memory", "pointer"):
         _require(
             not (model[name] and reason),
             f"model.{name}",

@@ -57,7 +57,7 @@ def measured(params: dict, batch: dict[str, np.ndarray]) -> dict:
 def _with_outlook(model: ModelConfig, config: ForecastConfig) -> ModelConfig:
     """Return the transformer's shape with the heads, the inputs and the instruments of a forecaster."""
     heads = HeadsConfig(next_tokens=1, outlook_events=config.horizons, contrastive_size=0)
-    left_out = dict.fromkeys(("flow_state", "queue_state", "latest_tokens", "pointer"), False)
+    left_out = dict.fromkeys(("flow_state", "queue_state", "price_memory", "latest_tokens", "pointer"), False)
     instruments = config.instruments + 1 if model.n_instruments else 0
     return dataclasses.replace(model, heads=heads, n_instruments=instruments, **left_out)
 

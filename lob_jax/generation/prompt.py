@@ -9,6 +9,7 @@ import numpy as np
 
 from lob_jax.book.anchors import NO_PRICE, REMEMBERED
 from lob_jax.book.flow import FlowState
+from lob_jax.book.price_memory import no_past
 from lob_jax.book.queue import RECENT_SIZES
 from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.book.view import MOST_REMEMBERED, NOTHING_BEHIND, OutOfView
@@ -62,6 +63,7 @@ class Prompt:
       flow: the state of the flow after the last event, for a model that reads it.
       recent: int32 [2, RECENT_SIZES], the last sizes after the last event, for a model that reads queues.
       remembered: int64 [2, REMEMBERED], the prices of the last events, for a model with a pointer.
+      past: int64 [3, PAST_EVENTS], the past events, for a model that reads what last happened at a price.
     """
 
     tokens_T: np.ndarray
@@ -76,6 +78,7 @@ class Prompt:
     flow: FlowState | None = None
     recent: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((2, RECENT_SIZES), np.int32))
     remembered: np.ndarray = dataclasses.field(default_factory=lambda: np.full((2, REMEMBERED), NO_PRICE))
+    past: np.ndarray = dataclasses.field(default_factory=no_past)
 
     @property
     def start(self) -> BookSnapshot:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lob_jax.events.instrument import NS_PER_SECOND, Instrument
-from lob_jax.generation.device import anchors, assembler, live_book, live_flow
+from lob_jax.generation.device import anchors, assembler, live_book, live_flow, price_memory
 from lob_jax.generation.device.assembler import Clock
 from lob_jax.generation.device.known import constants
 from lob_jax.generation.device.live_book import LiveBook
@@ -81,9 +81,17 @@ def _at_end(
         done=jnp.bool_(False),
         recent_2R=jnp.asarray(prompt.recent),
         remembered=anchors.from_prices(prompt.remembered, origin=origin, tick=instrument.tick),
+        past=_past(prompt, origin, instrument.tick),
         latest_L=jnp.asarray(prompt.known_T["latest"][-1]) if "latest" in prompt.known_T else None,
         flow=None if prompt.flow is None else live_flow.from_state(prompt.flow, book, midnight_ns=midnight_ns),
     )
+
+
+def _past(prompt: Prompt, origin: int, tick: int) -> price_memory.Past | None:
+    """Return the past of the paths of a prompt, if its model reads it."""
+    if "price_memory" not in prompt.known_T:
+        return None
+    return price_memory.from_past(prompt.past, origin=origin, tick=tick)
 
 
 @functools.partial(jax.jit, static_argnames="paths")

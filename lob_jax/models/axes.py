@@ -18,6 +18,7 @@ PARAMETER_AXES: dict[tuple[str, str], tuple[str | None, ...]] = {
     ("flow", "kernel"): (None, "embed"),
     ("flow", "bias"): ("embed",),
     ("embeddings", "queue"): (None, "embed"),
+    ("embeddings", "price_memory"): (None, "embed"),
     ("embeddings", "latest"): (None, "embed"),
     ("embeddings", "book_mean"): (None,),
     ("embeddings", "book_deviation"): (None,),

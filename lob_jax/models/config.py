@@ -152,6 +152,8 @@ class ModelConfig:
         are always standardised.
       queue_state: whether to condition each token on the orders at the price that is spelled so far, and on the last
         sizes of its side, see `lob_jax.book.queue`.
+      price_memory: whether to condition each token on what last happened at the price that is spelled so far, see
+        `lob_jax.book.price_memory`.
       latest_tokens: whether to condition each token on the latest heads, sizes and leading gaps, see
         `lob_jax.tokens.latest`.
       token_parts: whether the embedding of a token is also the sum of those of its parts, see `models.parts`.
@@ -194,6 +196,7 @@ class ModelConfig:
     standardize_book: bool
     flow_state: bool
     queue_state: bool
+    price_memory: bool
     latest_tokens: bool
     token_parts: bool
     digits_rank: int

@@ -11,6 +11,7 @@ from jax.nn.initializers import Initializer
 from jax.typing import ArrayLike
 
 from lob_jax.book.flow import FLOW_FEATURES
+from lob_jax.book.price_memory import PRICE_MEMORIES
 from lob_jax.book.queue import QUEUE_NUMBERS
 from lob_jax.models.config import ModelConfig, full_precision
 from lob_jax.models.inputs import DAYS, Conditioning, given
@@ -153,7 +154,7 @@ class Embeddings(nn.Module):
 
     A number of the queue is the embedding of the size token with its code, so that what is learned of a size as a token
     also holds for an order of that size. If the output projection is tied, an order of any size can thus be copied.
-    Likewise, the latest tokens have the embeddings that they have as tokens.
+    The same holds for what last happened at a price; the latest tokens have the embeddings that they have as tokens.
     """
 
     config: ModelConfig
@@ -175,6 +176,8 @@ class Embeddings(nn.Module):
             self.flow = self._projection(FLOW_FEATURES)
         if config.queue_state:
             self.queue = self._factors("queue", QUEUE_NUMBERS)
+        if config.price_memory:
+            self.price_memory = self._factors("price_memory", PRICE_MEMORIES)
         sizes = {"book": config.book_features, "flow": FLOW_FEATURES}
         if config.latest_tokens:
             self.latest = self._factors("latest", LATEST_TOKENS)
@@ -222,6 +225,9 @@ class Embeddings(nn.Module):
         if config.queue_state:
             numbers_BTQD = rows_of(table_VD, SIZE + given(conditioning, "queue").astype(jnp.int32))
             x_BTD += (numbers_BTQD * self.queue).sum(-2)
+        if config.price_memory:
+            numbers_BTPD = rows_of(table_VD, SIZE + given(conditioning, "price_memory").astype(jnp.int32))
+            x_BTD += (numbers_BTPD * self.price_memory).sum(-2)
         if config.latest_tokens:
             latest_BTLD = rows_of(table_VD, given(conditioning, "latest").astype(jnp.int32))
             x_BTD += (latest_BTLD * self.latest).sum(-2)

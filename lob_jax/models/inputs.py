@@ -15,6 +15,7 @@ import numpy as np
 
 from lob_jax.book.anchors import ANCHORS
 from lob_jax.book.flow import FLOW_FEATURES
+from lob_jax.book.price_memory import PRICE_MEMORIES
 from lob_jax.book.queue import QUEUE_NUMBERS
 from lob_jax.errors import InputError
 from lob_jax.models.config import ModelConfig
@@ -48,6 +49,7 @@ class Advance(enum.Enum):
     BOOK = "the live book of the path"
     FLOW = "the state of the path's flow, at its clock"
     QUEUE = "the live book of the path, at the price that its tokens spell so far"
+    PAST = "the past events of the path, at the price that its tokens spell so far"
     ANCHORS = "the live book of the path, and where its last events were"
     LATEST = "the tokens of the path"
     EVENTS = "the number of the event that the token belongs to"
@@ -113,6 +115,7 @@ SIZES: dict[str, Callable[[ModelConfig], int]] = {
     "L": lambda _: LATEST_TOKENS,
     "K": lambda model: len(model.heads.outlook_events),
     "M": lambda _: FLOW_FEATURES,
+    "P": lambda _: PRICE_MEMORIES,
     "Q": lambda _: QUEUE_NUMBERS,
     "2": lambda _: 2,
     "W": lambda model: model.vocab_size // 8,
@@ -169,6 +172,15 @@ ARRAYS = (
         BESIDE,
         read=lambda model: model.queue_state or model.pointer,
         advance=Advance.QUEUE,
+        ids=lambda _: CLASS_SIZE,
+    ),
+    WindowArray(
+        "price_memory",  # see `lob_jax.book.price_memory`
+        "int16",
+        "BTP",
+        BESIDE,
+        read=lambda model: model.price_memory,
+        advance=Advance.PAST,
         ids=lambda _: CLASS_SIZE,
     ),
     WindowArray(

@@ -8,13 +8,12 @@ from lob_jax.book.snapshot import BookSnapshot
 from lob_jax.book.view import NOTHING_BEHIND, OutOfView
 from lob_jax.data.records.records import Record, RecordSource, day_record, read_record, record_start
 from lob_jax.data.windows.dataset import PreparedRecord, prepare_record
-from lob_jax.data.windows.known import NOTHING, Beside, flow_of, recent_of, remembered_of
+from lob_jax.data.windows.known import NOTHING, Beside, flow_of, past_of, recent_of, remembered_of
 from lob_jax.errors import InputError
 from lob_jax.events.halts import closed_before, halts_of
 from lob_jax.generation.prompt import Prompt
 from lob_jax.generation.reveals import behind_view
 from lob_jax.models.inputs import BY_NAME
-from lob_jax.statistics.recent import LOOK_BACK
 from lob_jax.tokens.tokenizer import Ability, Tokenizer
 
 
@@ -105,7 +104,7 @@ def prompt_from_day(
             remedy="pass a day with events, and ask for at least one of them",
         )
     first = max(0, count - events)
-    history = max(0, first - LOOK_BACK)  # the regime of an event depends on the events before it
+    history = max(0, first - beside.look_back)  # what is known at an event depends on the events before it
     record = day_record(day, history, count, tokenizer, book_levels=book_levels, flow=beside.blank_flow)
     (book,) = snapshots_at(day, np.array([count]))
     prepared = prepare_record(record, time_buckets=time_buckets, beside=beside)
@@ -147,6 +146,7 @@ def prompt_of(
         flow=flow_of(record, beside, events.stop),
         recent=recent_of(record, beside, events.stop),
         remembered=remembered_of(record, beside, events.stop),
+        past=past_of(record, beside, events.stop),
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from lob_jax.book.anchors import ANCHORS
 from lob_jax.book.day import MarketDay
 from lob_jax.book.oracle import OracleBook, Order
+from lob_jax.book.price_memory import PRICE_MEMORIES
 from lob_jax.book.queue import QUEUE_NUMBERS
 from lob_jax.book.replay import BookStates, reference_runs
 from lob_jax.book.snapshot import Corrections
@@ -202,6 +203,10 @@ class CompactTokenizer:
     def anchors(self, tokens: np.ndarray, day: MarketDay) -> np.ndarray:
         """Return zeros: a token names no price, but a bin of prices, see `Tokenizer.anchors`."""
         return np.zeros((1 + int((v.field_of(tokens) == v.FIELD_HEAD).sum()), ANCHORS), np.int16)
+
+    def price_memory(self, tokens: np.ndarray, day: MarketDay) -> np.ndarray:
+        """Return zeros: after a token, its event is complete, see `Tokenizer.price_memory`."""
+        return np.zeros((len(tokens), PRICE_MEMORIES), np.int16)
 
     def spelled(self, tokens: np.ndarray) -> Spelled:
         """Return what tokens say without a book, see `Tokenizer.spelled`: size and gap are the values of their bins."""

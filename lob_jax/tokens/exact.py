@@ -20,7 +20,7 @@ from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.compiled import Refusal
 from lob_jax.tokens.grammar import Grammar, grammar_for
 from lob_jax.tokens.sets.limits import Rules
-from lob_jax.tokens.sets.streams import exact_anchors, exact_queues, exact_sets, rules_of
+from lob_jax.tokens.sets.streams import exact_anchors, exact_price_memory, exact_queues, exact_sets, rules_of
 from lob_jax.tokens.sets.token_sets import TokenSets
 from lob_jax.tokens.tokenizer import Ability, Spelled
 
@@ -167,6 +167,14 @@ class ExactTokenizer:
           InputError: the tokens are ill-formed; names the position. Or a price is out of range.
         """
         return exact_anchors(self._accepted(tokens)[0], day, self._rules(day))
+
+    def price_memory(self, tokens: np.ndarray, day: MarketDay) -> np.ndarray:
+        """Return what last happened at the price that is spelled after each token, see `Tokenizer.price_memory`.
+
+        Raises:
+          InputError: the tokens are ill-formed; names the position. Or a price is out of range.
+        """
+        return exact_price_memory(self._accepted(tokens)[0], day, self._rules(day))
 
     def spelled(self, tokens: np.ndarray) -> Spelled:
         """Return what the tokens of complete events say without a book, see `Tokenizer.spelled`.

@@ -155,6 +155,21 @@ class Tokenizer(Protocol):
           InputError: the tokens are ill-formed; names the position.
         """
 
+    def price_memory(self, tokens: np.ndarray, day: MarketDay) -> np.ndarray:
+        """Return what last happened at the price that is spelled after each of T tokens, and on its side.
+
+        As codes, int16 [T, PRICE_MEMORIES], see `lob_jax.book.price_memory`: of the last events of earlier tokens.
+        Zeros where no price of a level is spelled. Those after a token depend only on the tokens up to and including
+        it, and on the corrections before its event.
+
+        Args:
+          tokens: T tokens; BOS in front, and EOS and PAD behind are optional.
+          day: the instrument, the starting book and the corrections.
+
+        Raises:
+          InputError: the tokens are ill-formed; names the position.
+        """
+
     @staticmethod
     def known_rows(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return which state of the clock and which of the book are known after each token of complete events.

@@ -133,7 +133,7 @@ def test_several_prompts_are_written_as_lobster_files():
     validation.validate(config)
 
 
-@pytest.mark.parametrize("name", ["flow_state", "queue_state", "latest_tokens", "pointer"])
+@pytest.mark.parametrize("name", ["flow_state", "queue_state", "price_memory", "latest_tokens", "pointer"])
 def test_a_model_of_masked_tokens_reads_nothing_that_gives_them_away(name):
     config = load("masked")
     config.model[name] = True
@@ -141,7 +141,7 @@ def test_a_model_of_masked_tokens_reads_nothing_that_gives_them_away(name):
         validation.validate(config)
 
 
-@pytest.mark.parametrize("name", ["queue_state", "pointer"])
+@pytest.mark.parametrize("name", ["queue_state", "price_memory", "pointer"])
 def test_an_event_of_one_token_has_no_queue_at_its_price(name):
     config = load("compact")
     config.model[name] = True

@@ -22,7 +22,8 @@ FORK = 230
 PART = Part("train", 0, 300, 0)
 KNOWN = ("time_of_day", "day_of_week", "book", "clock", "regime", "instrument", "flow")
 WITH_THE_BOOK = ("book", "regime")  # what advances at an event's first time token; all else does at the next head
-PLACES = ("state", "kind", "allowed", "queue")  # of what is spelled so far: they advance with every token
+# Of what is spelled so far: they advance with every token.
+PLACES = ("state", "kind", "allowed", "queue", "price_memory")
 BESIDE = Beside((*KNOWN, *PLACES), regimes=Regimes((0.2, 0.6), (2.5,)), symbols=("TEST",), tokenizer=ExactTokenizer())
 Change = Callable[[dict], dict]
 
@@ -148,6 +149,11 @@ def book_at_the_size(window: dict) -> dict:
     return {**window, "book": book}
 
 
+def price_memory_one_token_early(window: dict) -> dict:
+    """What happened at the price of the event to come."""
+    return {**window, "price_memory": np.concatenate([window["price_memory"][1:], window["price_memory"][-1:]])}
+
+
 @pytest.mark.parametrize(
     "plant, leak",
     [
@@ -158,6 +164,7 @@ def book_at_the_size(window: dict) -> dict:
         ({"change_window": flow_at_the_gap}, {"flow"}),
         ({"change_window": places_of_the_next_event}, {"allowed"}),
         ({"change_window": queue_one_token_early}, {"queue"}),
+        ({"change_window": price_memory_one_token_early}, {"price_memory"}),
     ],
 )
 def test_a_planted_leak_is_caught(days, plant: dict, leak: set[str]):

@@ -114,6 +114,7 @@ def tiny():
             standardize_book=True,
             flow_state=False,
             queue_state=False,
+            price_memory=False,
             latest_tokens=False,
             token_parts=False,
             digits_rank=0,

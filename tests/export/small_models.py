@@ -26,6 +26,7 @@ TINY = dataclasses.replace(
     standardize_book=False,
     flow_state=False,
     queue_state=False,
+    price_memory=False,
     latest_tokens=False,
     token_parts=False,
     digits_rank=0,

@@ -190,7 +190,7 @@ def test_conditioning_inside_the_loop_is_that_of_training(monkeypatch):
     }
     assert set(window.known) == set(expected)
     advancing = {array.name for array in ARRAYS if array.advance not in (None, Advance.CONSTANT)}
-    elsewhere = {"flow", "queue", "anchors", "latest"}  # test_flow.py, test_queue_and_anchors.py
+    elsewhere = {"flow", "queue", "price_memory", "anchors", "latest"}  # test_flow.py, test_queue_and_anchors.py
     assert advancing - set(expected) == elsewhere
     for name, values in expected.items():
         found = window.known[name][0, 6 : 6 + len(whole)]

@@ -1,4 +1,4 @@
-"""Queue, anchors and latest tokens that the device shows are those of the host along the decoded path."""
+"""Queue, price memory, anchors and latest tokens that the device shows are those of the host along the decoded path."""
 
 import dataclasses
 import functools
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lob_jax.book.anchors import ANCHORS, SIDE_ANCHORS, AnchorColumn
+from lob_jax.book.price_memory import PRICE_MEMORIES
 from lob_jax.book.queue import QUEUE_NUMBERS, QueueColumn
 from lob_jax.generation import loop, speculative
 from lob_jax.generation.loop import generate
@@ -19,9 +20,9 @@ from tests.generation.along import assert_read, decoded, drawn
 from tests.generation.market import INSTRUMENT, MODEL, TOKENIZER, lively, prompt, spied
 from tests.generation.test_windowed_paths import BEHIND, REVEALS, SHOWN
 
-QUEUE = dataclasses.replace(MODEL, queue_state=True, max_seq_length=256)
+QUEUE = dataclasses.replace(MODEL, queue_state=True, price_memory=True, max_seq_length=256)
 POINTER = dataclasses.replace(QUEUE, pointer=True, latest_tokens=True)
-WIDTHS = {"queue": QUEUE_NUMBERS, "anchors": ANCHORS, "latest": LATEST_TOKENS}
+WIDTHS = {"queue": QUEUE_NUMBERS, "price_memory": PRICE_MEMORIES, "anchors": ANCHORS, "latest": LATEST_TOKENS}
 TOKENS = 240
 
 
@@ -40,6 +41,7 @@ def expected_along(tokenizer, tokens, day):
     before = prompt(QUEUE, SHOWN).tokens_T
     return {
         "queue": tokenizer.queues(tokens, day),
+        "price_memory": tokenizer.price_memory(tokens, day),
         "anchors": tokenizer.anchors(tokens, day)[book_row],
         "latest": latest_along(np.concatenate([before, tokens]))[len(before) + 1 :],
     }
@@ -61,7 +63,7 @@ def test_the_device_shows_what_is_known_along_the_decoded_path(tokenizer):
         seen.append(expected)
     occurs = {name: (np.concatenate([one[name] for one in seen]) > 0).any(0) for name in WIDTHS}
     assert occurs["queue"][[column for column in QueueColumn if column != QueueColumn.BACK_3]].all()
-    assert occurs["latest"].all()
+    assert occurs["latest"].all() and occurs["price_memory"].all()
     assert occurs["anchors"].reshape(2, SIDE_ANCHORS).any(0)[[*AnchorColumn, AnchorColumn.LEVEL + 1]].all()
 
 
@@ -85,6 +87,6 @@ def test_a_speculative_path_reads_what_is_known_of_what_it_accepts(monkeypatch):
 
     def expected(tokens, day):
         known = expected_along(TOKENIZER, tokens, day)
-        return {name: known[name] for name in ("queue", "latest")}
+        return {name: known[name] for name in ("queue", "price_memory", "latest")}
 
     assert_read(windows[-1], generated, 0, expected, rtol=0)

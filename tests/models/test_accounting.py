@@ -68,6 +68,7 @@ def test_parameters_of_the_standard_sizes(size, tied, count):
         ({"book_state": True}, 20 * 512 + 512 + 2 * 20),
         ({"flow_state": True}, 76 * 512 + 512 + 2 * 76),
         ({"queue_state": True}, 12 * 512),
+        ({"price_memory": True}, 4 * 512),
         ({"latest_tokens": True}, 12 * 512),
         ({"token_parts": True}, 2_114 * 512),
         ({"digits_rank": 4}, 4 * (30 + 512) + 30),

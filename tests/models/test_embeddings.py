@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lob_jax.book.flow import FLOW_FEATURES
+from lob_jax.book.price_memory import PRICE_MEMORIES
 from lob_jax.book.queue import QUEUE_NUMBERS
 from lob_jax.errors import InputError
 from lob_jax.models.embeddings import (
@@ -157,6 +158,7 @@ def test_the_flow_is_read_by_a_model_that_asks_for_it_and_standardised(tiny, inp
     ("name", "option", "count", "first", "most"),
     [
         ("queue", "queue_state", QUEUE_NUMBERS, SIZE, 1_000),  # by the size tokens that numbers begin with
+        ("price_memory", "price_memory", PRICE_MEMORIES, SIZE, 1_000),
         ("latest", "latest_tokens", LATEST_TOKENS, 0, VOCAB_SIZE),
     ],
 )

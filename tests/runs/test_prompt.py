@@ -9,6 +9,7 @@ import pytest
 from lob_jax.book.anchors import AnchorColumn
 from lob_jax.book.day import MarketDay
 from lob_jax.book.flow import blank_flow
+from lob_jax.book.price_memory import PastColumn, past_events
 from lob_jax.book.queue import QueueColumn
 from lob_jax.book.replay import snapshots_at
 from lob_jax.book.snapshot import BookSnapshot, Corrections
@@ -137,6 +138,23 @@ def test_a_prompt_has_the_sizes_before_the_event_that_follows(events):
     assert np.count_nonzero(shown) >= 3
     plain = make_prompt(records, events=events, tokenizer=ExactTokenizer(), time_buckets=288)
     assert not plain.recent.any()
+
+
+@pytest.mark.parametrize("events", [50, 300])
+def test_a_prompt_has_the_past_before_the_event_that_follows(events):
+    """It is that of all events of its record, also of those before the prompt's own."""
+    day = load_incremental_data(events=400, seed=2)
+    part, shape = Part("train", 0, 400, 0), {"record_events": 400, "context": 8, "book_levels": 2}
+    records = [record for _, record in make_records(day, [part], ExactTokenizer(), **shape)]
+    beside = Beside(("price_memory",), tokenizer=ExactTokenizer())
+    how = {"tokenizer": ExactTokenizer(), "time_buckets": 288, "beside": beside}
+    before = day.events[:events]
+    expected = past_events(before.kind, before.side, before.price, before.size)
+    assert np.count_nonzero(expected[PastColumn.ACTION]) > 40
+    np.testing.assert_array_equal(make_prompt(records, events=events, **how).past, expected)
+    last = prompt_from_day(day.part(0, events, start=day.start), events=1, book_levels=2, **how)
+    np.testing.assert_array_equal(last.past, expected)
+    assert not make_prompt(records, events=events, tokenizer=ExactTokenizer(), time_buckets=288).past.any()
 
 
 @pytest.mark.parametrize("events", [3, 50, 64])

@@ -39,6 +39,7 @@ MODEL = dataclasses.replace(
     standardize_book=True,
     flow_state=False,
     queue_state=False,
+    price_memory=False,
     latest_tokens=False,
     token_parts=False,
     digits_rank=0,

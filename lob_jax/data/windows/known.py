@@ -12,6 +12,7 @@ import numpy as np
 
 from lob_jax.book.anchors import remembered_prices
 from lob_jax.book.flow import FlowState, blank_flow
+from lob_jax.book.price_memory import PAST_EVENTS, no_past, past_events
 from lob_jax.book.queue import recent_sizes
 from lob_jax.data.labels.moves import NO_LABEL, Outlooks
 from lob_jax.data.labels.regimes import Regimes
@@ -20,6 +21,7 @@ from lob_jax.data.windows.flow import flow_at, record_flow
 from lob_jax.data.windows.sets import RecordSets
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND, Instrument
+from lob_jax.statistics.recent import LOOK_BACK
 from lob_jax.tokens.latest import latest_along
 from lob_jax.tokens.states import kinds_along, states_along
 from lob_jax.tokens.tokenizer import Tokenizer
@@ -40,7 +42,8 @@ class Beside:
       prefix: whether a window begins with a token of the regime before it, see `TokenBookDataset`.
       symbols: the instruments, whose order determines the numbers of "instrument".
       outlooks: thresholds of "direction" and "log_volatility".
-      tokenizer: the tokenizer of the records, for "flow", "queue", "anchors", "state" and "allowed".
+      tokenizer: the tokenizer of the records, for "flow", "queue", "price_memory", "anchors", "state" and
+        "allowed".
     """
 
     names: tuple[str, ...] = ALWAYS
@@ -54,6 +57,11 @@ class Beside:
     def blank_flow(self) -> FlowState | None:
         """Return the state of the flow before a day's first event, if the arrays need one."""
         return blank_flow() if FLOW in self.names else None
+
+    @property
+    def look_back(self) -> int:
+        """Return how many events before a window its arrays may depend on, other than the flow: it has all of them."""
+        return max(LOOK_BACK, PAST_EVENTS) if "price_memory" in self.names else LOOK_BACK
 
 
 NOTHING = Beside()
@@ -215,6 +223,12 @@ def _queue(record: Along) -> Known:
     return Known(np.concatenate([np.zeros_like(codes_TQ[:1]), codes_TQ]), _next_row(record))
 
 
+def _price_memory(record: Along) -> Known:
+    tokens, opening = record.record["tokens"][:-1], record_opening(record.record)
+    codes_TN = record.tokenizer_for("price_memory").price_memory(tokens, opening)
+    return Known(np.concatenate([np.zeros_like(codes_TN[:1]), codes_TN]), _next_row(record))
+
+
 def _anchors(record: Along) -> Known:
     tokens, opening = record.record["tokens"][:-1], record_opening(record.record)
     return Known(record.tokenizer_for("anchors").anchors(tokens, opening), record.book_row)
@@ -237,6 +251,14 @@ def recent_of(record: Record, beside: Beside, event: int) -> np.ndarray:
         return recent_sizes(*np.zeros((3, 0), np.int64))
     spelled = beside.tokenizer.spelled(record["tokens"][:-1])
     return recent_sizes(spelled.kind[:event], spelled.side[:event], spelled.size[:event])
+
+
+def past_of(record: Record, beside: Beside, event: int) -> np.ndarray:
+    """Return the past events before an event of a record, see `past_events`, if the arrays need them; else none."""
+    if "price_memory" not in beside.names or beside.tokenizer is None:
+        return no_past()
+    events = read_record(record, beside.tokenizer).events
+    return past_events(events.kind[:event], events.side[:event], events.price[:event], events.size[:event])
 
 
 def remembered_of(record: Record, beside: Beside, event: int) -> np.ndarray:
@@ -317,6 +339,7 @@ MAKERS: dict[str, Callable[[Along], Known]] = {
     "book": _book,
     FLOW: _flow,
     "queue": _queue,
+    "price_memory": _price_memory,
     "anchors": _anchors,
     "latest": _latest,
     "clock": _clock,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lob_jax.events.halts import HALTS
-from lob_jax.generation.device import anchors, assembler, live_book, live_flow, out_of_view
+from lob_jax.generation.device import anchors, assembler, live_book, live_flow, out_of_view, price_memory
 from lob_jax.generation.device.assembler import Clock
 from lob_jax.generation.device.book_mask import book_mask
 from lob_jax.generation.device.live_flow import LiveFlow
@@ -81,11 +81,13 @@ def move(path: PathState, drawn: jax.Array, given: Given, shape: LoopShape) -> t
     taken = live_book.apply(path.book, deeper=spelling.price, owner=own.writer, unseen=unseen, **event)
     where = {"kind": spelling.kind, "side": side, "deeper": spelling.price}
     remembered = anchors.with_event(path.remembered, path.book, **where, tick=shape.tick)
+    past = path.past if path.past is None else price_memory.with_event(path.past, path.book, spelling)
     stays = path.book._replace(revealed=live_book.no_reveal(), filled=jnp.int32(NOBODY))
     moved = path._replace(
         flow=flow,
         recent_2R=jnp.where(complete, recent_2R, path.recent_2R),
         remembered=jax.tree.map(functools.partial(jnp.where, complete), remembered, path.remembered),
+        past=jax.tree.map(functools.partial(jnp.where, complete), past, path.past),
         grammar=tables.transition_SV[path.grammar, token].astype(jnp.int32),
         spelling=spelling,
         clock=clock,

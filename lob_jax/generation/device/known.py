@@ -13,11 +13,12 @@ import numpy as np
 
 from lob_jax.errors import InputError
 from lob_jax.events.schema import Kind
-from lob_jax.generation.device import anchors, live_book, live_flow
+from lob_jax.generation.device import anchors, live_book, live_flow, price_memory
 from lob_jax.generation.device.anchors import Remembered
 from lob_jax.generation.device.assembler import Clock, Spelling, price_so_far
 from lob_jax.generation.device.live_book import LiveBook
 from lob_jax.generation.device.live_flow import LiveFlow
+from lob_jax.generation.device.price_memory import Past
 from lob_jax.generation.device.queues import codes
 from lob_jax.generation.device.state import LoopShape, PathState
 from lob_jax.models.inputs import BY_NAME, Advance
@@ -30,6 +31,7 @@ SOURCES: dict[Advance | None, Callable[[PathState], Any]] = {
     Advance.BOOK: lambda paths: paths.book,
     Advance.FLOW: lambda paths: (paths.flow, paths.clock),
     Advance.QUEUE: lambda paths: (paths.book, paths.spelling, paths.recent_2R),
+    Advance.PAST: lambda paths: (paths.past, paths.book, paths.spelling),
     Advance.ANCHORS: lambda paths: (paths.book, paths.remembered),
     Advance.LATEST: lambda paths: paths.latest_L,
     Advance.EVENTS: lambda paths: paths.behind - 1 + paths.spelling.events,
@@ -95,6 +97,10 @@ def _spelled_queue(book: LiveBook, spelling: Spelling, recent_2R: jax.Array) -> 
     return jnp.where(is_spelled, codes(queue, recent_2R[side]), 0)
 
 
+def _price_memory(spelled_B: tuple[Past, LiveBook, Spelling], _: LoopShape) -> jax.Array:
+    return jax.vmap(price_memory.codes)(*spelled_B)
+
+
 def _anchors(at_B: tuple[LiveBook, Remembered], shape: LoopShape) -> jax.Array:
     return jax.vmap(functools.partial(anchors.codes, tick=shape.tick))(*at_B)
 
@@ -113,6 +119,7 @@ MAKERS: dict[str, Callable[[Any, LoopShape], jax.Array]] = {
     "book": _book,
     "flow": _flow,
     "queue": _queue,
+    "price_memory": _price_memory,
     "anchors": _anchors,
     "latest": _latest,
     "event": _event,

@@ -10,6 +10,7 @@ from lob_jax.generation.device.assembler import Clock, Spelling
 from lob_jax.generation.device.live_book import LiveBook, Reveal
 from lob_jax.generation.device.live_flow import LiveFlow
 from lob_jax.generation.device.orders import OrderTable, Own
+from lob_jax.generation.device.price_memory import Past
 from lob_jax.generation.prompt import RevealDistribution
 from lob_jax.generation.settings import Truncation
 from lob_jax.models.attention.cache import KVCache
@@ -42,6 +43,8 @@ class PathState(NamedTuple):
         if the model does not read it.
       recent_2R: the last sizes after the last event in the book, see `lob_jax.book.queue`.
       remembered: the prices of the last events in the book, see `lob_jax.book.anchors`.
+      past: the past events that the book has taken, see `lob_jax.book.price_memory`; None if the model does not read
+        them.
       latest_L: the latest tokens, see `lob_jax.tokens.latest`; None if the model does not read them.
     """
 
@@ -65,6 +68,7 @@ class PathState(NamedTuple):
     flow: LiveFlow | None
     recent_2R: jax.Array
     remembered: Remembered
+    past: Past | None
     latest_L: jax.Array | None
 
 

@@ -29,6 +29,7 @@ from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.numbers import POWER, SKIP_NS, code_range
 from lob_jax.tokens.sets import spelling as sp
 from lob_jax.tokens.sets.limits import ADD, CROSS, EXECUTE
+from lob_jax.tokens.sets.price_memory import note_price_memory, remember_event
 from lob_jax.tokens.sets.walk import Walk, note_anchors, note_queue, note_size, put_row, remember, take
 
 _GAP, _REST, _LAST, _FILLED = int(Number.GAP), int(Number.GAP_REST), int(Number.LAST), int(Shown.FILLED)
@@ -99,6 +100,8 @@ def _look(paths: Paths, path: int, walk: Walk) -> None:
     note_levels(walk.book, walk.rules.tick, known.price[path], known.size[path])
     if known.queue.shape[1] > 0:
         note_queue(walk, paths.recent[path], known.queue[path])
+    if known.price_memory.shape[1] > 0:
+        note_price_memory(walk, paths.past[path], known.price_memory[path])
     if known.anchors.shape[1] > 0 and (walk.spelling[sp.TAKEN] or walk.spelling[sp.EVENT] < 1):
         note_anchors(walk, paths.remembered[path], known.anchors[path])
 
@@ -187,5 +190,6 @@ def _take(paths: Paths, given: Given, path: int, walk: Walk) -> None:
             walk.codes.stale[s] = 1
             note_shown(event, paths.shown[path])
     note_size(spelling, paths.recent[path])
+    remember_event(paths.past[path], kind, s, price, spelling[sp.SIZE])
     if kind > 0:
         remember(paths.remembered[path, s], kind, price)

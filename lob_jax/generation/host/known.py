@@ -10,6 +10,7 @@ from lob_jax.book.features import book_features
 from lob_jax.book.flow import FLOW_FEATURES, flow_features
 from lob_jax.book.flow_loop import write_numbers
 from lob_jax.book.orders import END, FIRST, PRICE, SIZE, Book
+from lob_jax.book.price_memory import PRICE_MEMORIES
 from lob_jax.book.queue import QUEUE_NUMBERS
 from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_SECOND
@@ -33,10 +34,10 @@ class Day(NamedTuple):
 def blank_known(prompt: Prompt, rows: int) -> Known:
     """Return memory for what the prompt's model reads at a token; none for the rest."""
     names = prompt.known_T
-    sizes = {"flow": FLOW_FEATURES, "queue": QUEUE_NUMBERS, "anchors": ANCHORS, "latest": LATEST_TOKENS}
-    width = {name: size if name in names else 0 for name, size in sizes.items()}
+    sizes = {"queue": QUEUE_NUMBERS, "price_memory": PRICE_MEMORIES, "anchors": ANCHORS, "latest": LATEST_TOKENS}
+    width = {name: size if name in names else 0 for name, size in {"flow": FLOW_FEATURES, **sizes}.items()}
     levels = names["book"].shape[-1] // 4
-    codes = (np.zeros((rows, width[name]), np.int16) for name in ("queue", "anchors", "latest"))
+    codes = (np.zeros((rows, width[name]), np.int16) for name in sizes)
     of_book = (np.zeros((rows, 2, levels), np.int64) for _ in range(2))
     return Known(*of_book, np.zeros((rows, width["flow"]), np.float32), *codes)
 
@@ -102,6 +103,7 @@ MAKERS: dict[str, Callable[[Paths, Day], np.ndarray]] = {
     "book": _book,
     "flow": _flow,
     "queue": lambda paths, _: paths.known.queue,
+    "price_memory": lambda paths, _: paths.known.price_memory,
     "anchors": lambda paths, _: paths.known.anchors,
     "latest": lambda paths, _: paths.known.latest,
     "event": _event,

@@ -43,6 +43,7 @@ def start_paths(prompts: Sequence[Prompt], tokenizer: Tokenizer, sampling: Sampl
         return np.repeat(np.stack(each), count, 0)
 
     ranks = tokenizer.vocabulary.has_ranks
+    reads_past = "price_memory" in prompts[0].known_T
     flows = [prompt.flow or blank_flow() for prompt in prompts]
     paths = Paths(
         books=_books(prompts, count, levels=levels, ranks=ranks),
@@ -55,6 +56,7 @@ def start_paths(prompts: Sequence[Prompt], tokenizer: Tokenizer, sampling: Sampl
         behind=_views(prompts, count),
         recent=repeated([prompt.recent.astype(np.int64) for prompt in prompts]),
         remembered=repeated([prompt.remembered.astype(np.int64) for prompt in prompts]),
+        past=repeated([prompt.past if reads_past else prompt.past[:, :0] for prompt in prompts]),
         flow=FlowState(*(repeated(column) for column in zip(*flows, strict=True))),
         known=blank_known(prompts[0], rows),
         mass=np.zeros((rows, 2)),

@@ -99,6 +99,7 @@ class Known(NamedTuple):
       size: int64 [B, 2, P], lots, 0 for an empty level.
       flow: float32 [B, FLOW_FEATURES], the numbers of the flow before logarithms.
       queue: int16 [B, QUEUE_NUMBERS].
+      price_memory: int16 [B, PRICE_MEMORIES].
       anchors: int16 [B, ANCHORS].
       latest: int16 [B, LATEST_TOKENS].
     """
@@ -107,6 +108,7 @@ class Known(NamedTuple):
     size: np.ndarray
     flow: np.ndarray
     queue: np.ndarray
+    price_memory: np.ndarray
     anchors: np.ndarray
     latest: np.ndarray
 
@@ -125,6 +127,7 @@ class Paths(NamedTuple):
       behind: what is behind the view of each.
       recent: int64 [B, 2, RECENT_SIZES], see `lob_jax.book.queue`.
       remembered: int64 [B, 2, REMEMBERED], see `lob_jax.book.anchors`.
+      past: int64 [B, 3, PAST_EVENTS], see `lob_jax.book.price_memory`; no events if no model reads them.
       flow: [B, ...] each.
       known: what a model reads at the newest token.
       mass: float64 [B, 2], sums of the probability that the grammar masked, and of the share of the rest that the book
@@ -147,6 +150,7 @@ class Paths(NamedTuple):
     behind: Views
     recent: np.ndarray
     remembered: np.ndarray
+    past: np.ndarray
     flow: FlowState
     known: Known
     mass: np.ndarray

@@ -19,7 +19,6 @@ from lob_jax.generation.reveals import behind_view
 from lob_jax.runs.continuations.joining import joined
 from lob_jax.runs.prompt import prompt_of
 from lob_jax.statistics.flow import disjoint_spans
-from lob_jax.statistics.recent import LOOK_BACK
 from lob_jax.tokens.tokenizer import Ability, Tokenizer, require
 from lob_jax.tokens.vocabulary import EOS, event_index
 
@@ -188,7 +187,7 @@ def _continued(
     first event, and `flow` the state of the flow there.
     """
     (day, tokens), (first, middle, last) = of_day, cut
-    history = max(0, first - LOOK_BACK)  # the regime of an event depends on the events before it
+    history = max(0, first - beside.look_back)  # what is known at an event depends on the events before it
     record = day_record(day, history, middle, tokenizer, book_levels=book_levels, closed=closed, flow=flow)
     event = event_index(tokens)
     record = {**record, "tokens": np.append(tokens[(event >= history) & (event < middle)], np.uint16(EOS))}

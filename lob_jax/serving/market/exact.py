@@ -14,6 +14,7 @@ from lob_jax.tokens import numbers
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.ranks import FIRST_ID, NO_RANK, event_rank, taken_id
 from lob_jax.tokens.sets import spelling as sp
+from lob_jax.tokens.sets.price_memory import note_price_memory
 from lob_jax.tokens.sets.walk import note_queue
 
 _ADD, _EXECUTE, _CONTROL = int(Kind.ADD), int(Kind.EXECUTE), int(Kind.CONTROL)
@@ -127,10 +128,14 @@ def _note_tokens(state: State, rows: Rows, i: int, begin: int, gap_at: int, end:
     walk, tokens = state.walk, rows.tokens
     for t in range(begin, end):
         rows.clock_row[t], rows.book_row[t] = i, i + (t >= gap_at)
+        if t < gap_at and len(rows.queue) + len(rows.price_memory) > 0:
+            sp.read(walk.spelling, np.int64(tokens[t]), walk.rules.gap_digits)
         if len(rows.queue) > 0:
+            rows.queue[t] = 0
             if t < gap_at:
-                sp.read(walk.spelling, np.int64(tokens[t]), walk.rules.gap_digits)
                 note_queue(walk, state.recent, rows.queue[t])
-            else:
-                rows.queue[t] = 0
+        if len(rows.price_memory) > 0:
+            rows.price_memory[t] = 0
+            if t < gap_at:
+                note_price_memory(walk, state.past, rows.price_memory[t])
         note_latest(state, rows, t)

@@ -14,6 +14,7 @@ from lob_jax.jit import inner
 from lob_jax.serving.market.state import CLOCK, CLOSED, EVENTS, Rows, State
 from lob_jax.tokens.sets.escape import Escape
 from lob_jax.tokens.sets.limits import DELETE, NO_LEVEL, Rules, closed_after, has_order, is_halted, sizes, unit_of
+from lob_jax.tokens.sets.price_memory import remember_event
 from lob_jax.tokens.sets.reasons import control_reason, event_reason
 from lob_jax.tokens.sets.walk import note_anchors, remember
 
@@ -58,6 +59,7 @@ def note_event(state: State, kind: int, code: int, s: int, price: int, size: int
     number, recent = state.number, state.recent
     number[CLOCK] = time_ns
     number[EVENTS] += 1
+    remember_event(state.past, kind, s, price, size)
     if kind == _CONTROL:
         number[CLOSED] = closed_after(code, number[CLOSED])
         return

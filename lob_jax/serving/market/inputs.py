@@ -59,7 +59,7 @@ def read_by(contents: Contents, instrument: Instrument) -> Read:
         constant=constant,
         levels=settings.book_levels,
         units=units_of(instrument.midnight_ns(), instrument.tick, **of_day),
-        noted={name: name in names for name in ("anchors", "queue", "latest")},
+        noted={name: name in names for name in ("anchors", "queue", "price_memory", "latest")},
         carried={name: name in names for name in ("clock", "flow", "regime")},
     )
 
@@ -85,7 +85,7 @@ def inputs_of(
     book_row = rows.book_row[:tokens]
     found = {name: np.full(tokens, value, np.int32) for name, value in read.constant.items()}
     found |= {"book": features[book_row], "time_of_day": reading.time_of_day, "clock": reading.clock}
-    for name in ("queue", "latest"):
+    for name in ("queue", "price_memory", "latest"):
         found[name] = getattr(rows, name)[:tokens].copy()  # not a view, which would keep the rest in memory
     if read.noted["anchors"]:
         found["anchors"] = rows.anchors[book_row]

@@ -85,8 +85,9 @@ class LiveMarket:
         self._read = read_by(contents, self.instrument)
         self._contents, vocabulary = contents, tokenizer.vocabulary
         self._bins = None if vocabulary.bins is None else new_bin_work(vocabulary.bins)
-        if self._bins is not None and "anchors" in self._read.names:
-            raise _no_anchors(tokenizer.name)
+        for name, option in (("anchors", "pointer"), ("price_memory", "price_memory")):
+            if self._bins is not None and name in self._read.names:
+                raise _no_price(option, tokenizer.name)
         self._state = new_state(
             history_book,
             self.instrument,
@@ -94,6 +95,7 @@ class LiveMarket:
             ranks=vocabulary.has_ranks,
             closed=closed,
             reads_latest="latest" in self._read.names,
+            reads_past="price_memory" in self._read.names,
             one_book=self._bins is not None,
         )
         last_ns = self._read.units.midnight_ns + 2 * NS_PER_DAY - 1
@@ -199,6 +201,8 @@ class LiveMarket:
             optional["recent"] = state.recent.astype(np.int32)
         if "anchors" in names:
             optional["remembered"] = state.remembered.copy()
+        if "price_memory" in names:
+            optional["past"] = state.past.copy()
         return Prompt(
             tokens_T=known.pop("tokens"),
             known_T=known,
@@ -248,17 +252,17 @@ class LiveMarket:
         corrected = checked_corrections(NO_CORRECTIONS, self.instrument, events=0)
         self._follow(self._state, *given, corrected, rows)
         rows.tokens[:1] = BOS
-        for leaf in (rows.clock_row, rows.book_row, rows.queue, rows.latest):
+        for leaf in (rows.clock_row, rows.book_row, rows.queue, rows.price_memory, rows.latest):
             leaf[:1] = 0
         found = self._inputs(rows, *given, clock_ns=self.time_ns, first=self.events, tokens=1)
         return {**found, "event": np.array([self.events - 1], np.int32)}
 
 
-def _no_anchors(tokenizer: str) -> InputError:
+def _no_price(option: str, tokenizer: str) -> InputError:
     return InputError(
-        "a model with a pointer needs exact tokens to follow a market",
+        f"a model with {option} needs exact tokens to follow a market",
         where="the vocabulary of the model",
         expected="exact",
         was=tokenizer,
-        remedy="serve a model without model.pointer, or one of exact tokens",
+        remedy=f"serve a model without model.{option}, or one of exact tokens",
     )

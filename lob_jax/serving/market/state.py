@@ -10,6 +10,7 @@ from lob_jax.book.day import MarketDay
 from lob_jax.book.kernel import load
 from lob_jax.book.loops import correction_columns
 from lob_jax.book.orders import Book, with_room
+from lob_jax.book.price_memory import PAST_EVENTS, PRICE_MEMORIES, PastColumn
 from lob_jax.book.queue import QUEUE_NUMBERS, RECENT_SIZES
 from lob_jax.book.snapshot import BookSnapshot, Corrections
 from lob_jax.events.instrument import Instrument
@@ -45,6 +46,7 @@ class State(NamedTuple):
       number: int64, see `Number`.
       recent: int64 [2, RECENT_SIZES], see `lob_jax.book.queue`.
       remembered: int64 [2, REMEMBERED], see `lob_jax.book.anchors`.
+      past: int64 [3, PAST_EVENTS], see `lob_jax.book.price_memory`; no events if no model reads them.
       latest: int16 [LATEST_TOKENS], see `lob_jax.tokens.latest`; empty if no model reads them.
       behind: the levels behind the view of the book.
     """
@@ -54,6 +56,7 @@ class State(NamedTuple):
     number: np.ndarray
     recent: np.ndarray
     remembered: np.ndarray
+    past: np.ndarray
     latest: np.ndarray
     behind: Behind
 
@@ -72,6 +75,7 @@ class Rows(NamedTuple):
       clock_row: int32 [T], the row of the clock that is known at a token, 0 before the first event.
       book_row: int32 [T], the row of the book that is known then.
       queue: int16 [T, QUEUE_NUMBERS].
+      price_memory: int16 [T, PRICE_MEMORIES].
       latest: int16 [T, LATEST_TOKENS].
     """
 
@@ -85,6 +89,7 @@ class Rows(NamedTuple):
     clock_row: np.ndarray
     book_row: np.ndarray
     queue: np.ndarray
+    price_memory: np.ndarray
     latest: np.ndarray
 
 
@@ -96,6 +101,7 @@ def new_state(
     ranks: bool,
     closed: int,
     reads_latest: bool,
+    reads_past: bool,
     one_book: bool,
 ) -> State:
     """Return the state of a market at its opening.
@@ -107,6 +113,7 @@ def new_state(
       ranks: whether tokens have ranks.
       closed: what is closed, see `lob_jax.events.halts`.
       reads_latest: whether a model reads the latest tokens.
+      reads_past: whether a model reads what last happened at a price.
       one_book: whether the decoder's book is that of the replay.
     """
     book = _loaded(start)
@@ -120,12 +127,15 @@ def new_state(
         number=number,
         recent=np.zeros((2, RECENT_SIZES), np.int64),
         remembered=np.full((2, REMEMBERED), NO_PRICE),
+        past=np.zeros((len(PastColumn), PAST_EVENTS if reads_past else 0), np.int64),
         latest=np.full(LATEST_TOKENS if reads_latest else 0, NO_TOKEN, np.int16),
         behind=nothing_behind(start.window),
     )
 
 
-def new_rows(events: int, *, levels: int, anchors: bool, queue: bool, latest: bool, compact: bool) -> Rows:
+def new_rows(
+    events: int, *, levels: int, anchors: bool, queue: bool, price_memory: bool, latest: bool, compact: bool
+) -> Rows:
     """Return memory for what is noted of so many events."""
     tokens = max(events, 1) if compact else EVENT_TOKENS * events + MOST_SKIPS
     return Rows(
@@ -139,6 +149,7 @@ def new_rows(events: int, *, levels: int, anchors: bool, queue: bool, latest: bo
         clock_row=np.empty(tokens, np.int32),
         book_row=np.empty(tokens, np.int32),
         queue=np.empty((tokens if queue else 0, QUEUE_NUMBERS), np.int16),
+        price_memory=np.empty((tokens if price_memory else 0, PRICE_MEMORIES), np.int16),
         latest=np.empty((tokens if latest else 0, LATEST_TOKENS), np.int16),
     )
 

@@ -8,6 +8,7 @@ from lob_jax.book.anchors import ANCHORS, NO_PRICE, REMEMBERED
 from lob_jax.book.day import MarketDay
 from lob_jax.book.kernel import load
 from lob_jax.book.loops import as_column, correction_columns, event_columns, most_added
+from lob_jax.book.price_memory import PRICE_MEMORIES, no_past
 from lob_jax.book.queue import QUEUE_NUMBERS, RECENT_SIZES
 from lob_jax.errors import InputError
 from lob_jax.events.halts import OPEN
@@ -18,6 +19,7 @@ from lob_jax.tokens.compiled import MOST
 from lob_jax.tokens.sets import compact_walk, walk
 from lob_jax.tokens.sets.bins import bins_of
 from lob_jax.tokens.sets.limits import Rules
+from lob_jax.tokens.sets.price_memory import follow_price_memory
 from lob_jax.tokens.sets.ranges import ROW_ROOM, Ranges, Stop, grown, new_ranges
 from lob_jax.tokens.sets.token_sets import TokenSets
 
@@ -87,6 +89,20 @@ def exact_anchors(tokens: np.ndarray, day: MarketDay, rules: Rules) -> np.ndarra
     if bos + done < len(tokens):
         raise _out_of_range(bos + done)
     return codes_EA
+
+
+def exact_price_memory(tokens: np.ndarray, day: MarketDay, rules: Rules) -> np.ndarray:
+    """Return what last happened at the price that is spelled after each of T exact tokens, int16 [T, PRICE_MEMORIES].
+
+    Arguments and errors are those of `exact_sets`; see `follow_price_memory`.
+    """
+    bos = int(len(tokens) > 0 and tokens[0] == v.BOS)
+    codes_TN = np.zeros((len(tokens), PRICE_MEMORIES), np.int16)
+    state = _exact_walk(tokens, day, rules, closed=OPEN)
+    done = follow_price_memory(state, np.ascontiguousarray(tokens[bos:], np.int64), no_past(), codes_TN[bos:])
+    if bos + done < len(tokens):
+        raise _out_of_range(bos + done)
+    return codes_TN
 
 
 def _exact_walk(tokens: np.ndarray, day: MarketDay, rules: Rules, *, closed: int) -> walk.Walk:

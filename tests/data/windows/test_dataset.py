@@ -232,7 +232,8 @@ def test_a_blank_window_scores_nothing(hand_record):
 
 
 REGIMES = Regimes(volatility_edges=(0.2,), spread_edges=(2.0,))
-OF_TOKENS = {"state", "kind", "flow", "queue", "anchors", "latest"}  # EVENTS is no stream of the grammar
+# EVENTS is no stream of the grammar.
+OF_TOKENS = {"state", "kind", "flow", "queue", "price_memory", "anchors", "latest"}
 NAMES = tuple(name for name in MAKERS if name not in OF_TOKENS)
 BESIDE = Beside(NAMES, regimes=REGIMES, symbols=("OTHER", "TEST"), outlooks=Outlooks((1,), (0.0,)))
 

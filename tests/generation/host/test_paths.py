@@ -7,6 +7,7 @@ import pytest
 
 from lob_jax.book.anchors import ANCHORS
 from lob_jax.book.flow import FLOW_FEATURES
+from lob_jax.book.price_memory import PRICE_MEMORIES
 from lob_jax.book.queue import QUEUE_NUMBERS
 from lob_jax.book.replay import snapshots_at
 from lob_jax.data.windows.known import Beside
@@ -35,6 +36,7 @@ def read(start, tokenizer=TOKENIZER, **changes):
     known |= {"flow": np.zeros((6, FLOW_FEATURES), np.float32), "clock": np.tile([34_200, 0], (6, 1)).astype(np.int32)}
     if tokenizer is not COMPACT:  # of whose events no model reads more
         known |= {"anchors": np.zeros((6, ANCHORS), np.int16), "queue": np.zeros((6, QUEUE_NUMBERS), np.int16)}
+        known["price_memory"] = np.zeros((6, PRICE_MEMORIES), np.int16)
     return dataclasses.replace(one, known_T=known, flow=state_of(), reveals=REVEALS, **changes)
 
 
@@ -77,7 +79,10 @@ def test_behind_a_simulated_day(references, monkeypatch):
     """Its book has hundreds of orders, and is enlarged; two prompts of it, the second with numbers of its own."""
     monkeypatch.setattr(start_on_host, "FEWEST_FREE", 3)
     day, tokenizer = load_incremental_data(events=600, seed=2), ExactTokenizer(5, references=references)
-    beside = Beside(("time_of_day", "day_of_week", "book", "flow", "queue", "anchors", "latest"), tokenizer=tokenizer)
+    beside = Beside(
+        ("time_of_day", "day_of_week", "book", "flow", "queue", "price_memory", "anchors", "latest"),
+        tokenizer=tokenizer,
+    )
     how = {"tokenizer": tokenizer, "book_levels": 4, "time_buckets": 288, "beside": beside}
     (start,) = snapshots_at(day, np.array([0]))
     prompts = [prompt_from_day(day.part(0, last, start=start), events=20, **how) for last in (400, 600)]

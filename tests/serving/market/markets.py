@@ -35,13 +35,14 @@ EVERYTHING = dataclasses.replace(
     book_features=4 * LEVELS,
     flow_state=True,
     queue_state=True,
+    price_memory=True,
     latest_tokens=True,
     pointer=True,
     regime="added",
     n_regimes=9,
     n_instruments=2,
 )
-BINS = dataclasses.replace(EVERYTHING, pointer=False)  # of compact tokens
+BINS = dataclasses.replace(EVERYTHING, price_memory=False, pointer=False)  # of compact tokens
 EDGES = RegimeEdges((0.05, 0.2), (1.5, 2.5))
 SAMPLING = Sampling(4, 2, 5, 1.0, 0, 1.0, 0.0, True, 0)
 REVEALS = Reveals(np.full((2, 3), 2, np.int32), np.full((2, 3), 9, np.int32), np.array([3, 2], np.int32))

@@ -58,7 +58,7 @@ def test_one_event_after_the_other(name, tokenizer):
 
 @pytest.mark.parametrize("changes", [{}, {"regime": "prefix", "n_regimes": 9}, {"flow_state": True}])
 def test_a_model_that_reads_less(changes):
-    nothing = {name: False for name in ("flow_state", "queue_state", "latest_tokens", "pointer")}
+    nothing = {name: False for name in ("flow_state", "queue_state", "price_memory", "latest_tokens", "pointer")}
     less = {**nothing, "positions": "rotary", "regime": "none", "n_instruments": 0, "mask": "none", **changes}
     model = dataclasses.replace(EVERYTHING, **less)
     _, found = assert_same(days()["orders"], EXACT, (1, 700), model)
@@ -89,7 +89,8 @@ def test_a_market_at_its_opening_is_a_bos():
     assert prompt.tokens_T.dtype == np.int32 and list(prompt.known_T) == list(day_read.known_T)
     for name in ("book", "flow", "time_of_day", "anchors", "regime", "clock", "instrument"):
         assert differences(prompt.known_T[name], day_read.known_T[name][:1]) == []
-    assert not prompt.known_T["queue"].any() and not prompt.known_T["latest"].any()
+    assert not prompt.known_T["queue"].any() and not prompt.known_T["price_memory"].any()
+    assert not prompt.known_T["latest"].any()
     assert (market.events, market.time_ns, market.closed, market.outside) == (0, day.start.time_ns, 0, [])
     assert market.instrument == day.instrument != contents_of(day, EXACT).instrument
 
@@ -206,10 +207,11 @@ def test_a_book_grows_with_its_levels(tokenizer):
     assert len(market.book) == len(day.start) + len(price) > 1_500 and market.nbytes < 2_000_000
 
 
-def test_a_pointer_needs_exact_tokens():
-    day = days()["orders"]
-    with pytest.raises(InputError, match="a model with a pointer"):
-        opened(day, TOKENIZERS["compact"], EVERYTHING)
+@pytest.mark.parametrize("name", ["pointer", "price_memory"])
+def test_a_price_needs_exact_tokens(name):
+    model = dataclasses.replace(EVERYTHING, **{"pointer": False, "price_memory": False, name: True})
+    with pytest.raises(InputError, match=f"a model with {name} needs"):
+        opened(days()["orders"], TOKENIZERS["compact"], model)
 
 
 def test_a_model_of_other_instruments_is_refused():

@@ -114,5 +114,5 @@ def test_both_windows_of_a_pair_are_mirrored(days):
 def test_every_array_of_a_window_is_considered():
     """An array that is new is either mirrored or named here."""
     same = {"scored", "example", "time_of_day", "day_of_week", "queue", "regime", "instrument", "event", "clock"}
-    same |= {"shown", "peer_seen", "state", "kind", "log_volatility", "record", "position"}
+    same |= {"price_memory", "shown", "peer_seen", "state", "kind", "log_volatility", "record", "position"}
     assert set(BY_NAME) == same | set(MIRRORS) and not same & set(MIRRORS)
