@@ -66,7 +66,16 @@ REST_S = 0.5  # before each turn
 NEVER_DONE = 2**30  # a number of events that no path reaches, so that only --tokens ends a round
 OURS, THEIRS = ("exact", "compact", "inputs"), "transformers"
 GRAPHS = {f"onnx {precision}": precision for precision in PRECISIONS}  # exact tokens, on the host, by ONNX Runtime
-INPUTS = ("flow_state", "queue_state", "token_parts", "digits_rank", "gap_components", "pointer", "mask")
+INPUTS = (
+    "flow_state",
+    "queue_state",
+    "price_memory",
+    "pointer",
+    "token_parts",
+    "digits_rank",
+    "gap_components",
+    "mask",
+)
 TOKENS_AN_EVENT = {"exact": 4, "compact": 1}  # of a simulated day, about
 
 

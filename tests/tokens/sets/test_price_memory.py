@@ -94,6 +94,15 @@ def test_an_event_is_forgotten_after_so_many_others(between, remembers):
     assert shown.tolist() == ([3, 0, Kind.ADD, since] if remembers else [0] * PRICE_MEMORIES)
 
 
+def test_each_side_has_a_memory_of_its_own():
+    """A bid at the price of the best ask, then an ask there, and another."""
+    day = day_of(book((BID, 100, 5, 0), (ASK, 103, 7, 0)))
+    bid, ask = 1_000 * Kind.ADD + v.BETTER_CODE + 2, 1_000 * Kind.ADD + v.ASK_OFFSET
+    tokens = np.array([bid, v.SIZE + 3, v.TIME, ask, v.SIZE + 4, v.TIME, ask, v.SIZE + 5, v.TIME])
+    shown = EXACT.price_memory(tokens, day)[[0, 3, 6]]
+    assert shown.tolist() == [[0] * 4, [0] * 4, [4, 0, Kind.ADD, 1]]
+
+
 def test_no_token_changes_what_stands_before_it():
     """A stream that is cut after any token shows the same up to there."""
     day = day_of(book((BID, 100, 5, 0), (BID, 98, 4, 0), (ASK, 103, 7, 0)))
