@@ -63,7 +63,7 @@ def as_column(values: np.ndarray, dtype: np.dtype | type | None) -> np.ndarray:
     """Return a contiguous, writable array: Numba compiles once per array type, so all columns share one."""
     if values.flags.carray and (dtype is None or values.dtype == dtype):  # much faster than to find the same out there
         return values
-    return np.require(values, dtype, ["C", "W"])
+    return np.array(values, dtype, order="C")
 
 
 def cut(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lob_jax.jit import njit
+from lob_jax.jit import in_place, njit
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.grammar import Automaton
 
@@ -35,7 +35,14 @@ def kinds_along(tokens: np.ndarray) -> np.ndarray:
 
     It is 0 for CONTROL codes, and before the first head.
     """
-    tokens = np.asarray(tokens, np.int64)
-    newest = np.maximum.accumulate(np.where(v.IS_HEAD_V[tokens], np.arange(len(tokens)), -1))
-    kind = np.where(newest >= 0, tokens[newest] // v.CLASS_SIZE, 0) if len(tokens) else newest
-    return np.concatenate([[0], kind]).astype(np.int8)
+    tokens = np.array(tokens, np.int64)  # a copy even of int64, since a loop is compiled once more for read-only arrays
+    kinds = np.zeros(len(tokens) + 1, np.int8)
+    _follow_heads(tokens, v.IS_HEAD_V.take(tokens), kinds)
+    return kinds
+
+
+@in_place
+def _follow_heads(tokens: np.ndarray, is_head: np.ndarray, kinds: np.ndarray) -> None:
+    """Write the class of the newest head behind each token; entry 0 is given."""
+    for t in range(len(tokens)):
+        kinds[t + 1] = tokens[t] // v.CLASS_SIZE if is_head[t] else kinds[t]
