@@ -12,14 +12,16 @@ from lob_jax.data.records.records import Outline, Record, RecordSource, outline
 from lob_jax.data.windows.known import NOTHING, SETS, Beside, Known, along, known_along, sets_along
 from lob_jax.data.windows.sets import RecordSets
 from lob_jax.errors import InputError
-from lob_jax.tokens.sets.distinct import DistinctSets, join_sets
+from lob_jax.tokens.sets.distinct import DistinctSets, join_sets, joined_shapes
 from lob_jax.tokens.sets.token_sets import TokenSets
 from lob_jax.tokens.vocabulary import BOS, PAD, REGIME_BASE
 
 Window = dict[str, np.ndarray]
-Allocate = Callable[[tuple[int, ...], Any], np.ndarray]  # from a shape and a dtype to an array of any content
+Shapes = dict[str, tuple[tuple[int, ...], Any]]  # of arrays and their dtypes
+Allocate = Callable[[Shapes], Window]  # to arrays of any content
 
 CACHE_BYTES = 256 * 2**20
+SET_ARRAYS = tuple(f"{SETS}/{name}" for name in DistinctSets._fields)  # of several windows, in place of SETS
 MOST_TIME_BUCKETS = 86_400  # of one second; the product with the nanoseconds of a day must not overflow an int64
 
 
@@ -141,26 +143,31 @@ class TokenBookDataset:
         """Return one window."""
         return self.cut(self.spans[index])
 
-    def together(self, indices: Sequence[int], allocate: Allocate = np.empty) -> tuple[Window, DistinctSets | None]:
-        """Return the windows of some indices, at least one, with a leading axis B; and their sets, if they have any.
+    def together(self, indices: Sequence[int], allocate: Allocate) -> Window:
+        """Return the windows of some indices, at least one, with a leading axis B.
 
         Args:
           indices: indices of B windows.
           allocate: makes the arrays, whose content is then overwritten.
 
         Returns:
-          The windows without SETS, and the sets in the places of the next tokens, with B (T+1) rows.
+          The windows without SETS. If they have it, the sets in the places of the next tokens are there as arrays of
+          `DistinctSets` with B (T+1) rows, see `sets_in`.
         """
         spans, prefix = [self.spans[index] for index in indices], self.beside.prefix
-        windows = room_for(self.prepared(spans[0].record), len(spans), self.context, allocate)
-        sets = []
-        for row, span in enumerate(spans):
+        records, sets = [], []
+        for span in spans:
             record = self.prepared(span.record)
-            write_window(windows, row, record, span, prefix=prefix)
+            records.append(record)
             if record.sets is not None:
                 sets.append(record.sets.places(span.start + 1 - prefix, self.context + 1))
                 self._cache.measure(span.record)
-        return windows, join_sets(sets) if sets else None
+        windows = allocate(shapes_of(records[0], len(spans), self.context) | (_shapes_of_sets(sets) if sets else {}))
+        for row, (record, span) in enumerate(zip(records, spans, strict=True)):
+            write_window(windows, row, record, span, prefix=prefix)
+        if sets:
+            join_sets(sets, DistinctSets(*(windows[name] for name in SET_ARRAYS)))
+        return windows
 
     def cut(self, span: Span) -> Window:
         """Return the window of a span."""
@@ -319,24 +326,35 @@ def prepare_record(record: Record, *, time_buckets: int, beside: Beside = NOTHIN
 
 def cut_window(record: PreparedRecord, span: Span, *, context: int, prefix: bool = False) -> Window:
     """Return one window of a record; with a prefix, `span` is that of the tokens behind it, see `write_window`."""
-    windows = room_for(record, 1, context, np.empty)
+    windows = {name: np.empty(*of) for name, of in shapes_of(record, 1, context).items()}
     write_window(windows, 0, record, span, prefix=prefix)
     if record.sets is not None:
         windows[SETS] = record.sets.places(span.start + 1 - prefix, context + 1).packed()[None]
     return {name: array[0, ...] for name, array in windows.items()}
 
 
-def room_for(record: PreparedRecord, count: int, context: int, allocate: Allocate) -> Window:
-    """Return arrays with any content for so many windows of records like a given one; SETS is not among them."""
-    each: dict[str, tuple[tuple[int, ...], Any]]
-    each = {"tokens": ((), np.int32), "scored": ((), np.bool_), "event": ((), np.int32)}
+def shapes_of(record: PreparedRecord, count: int, context: int) -> Shapes:
+    """Return the arrays of so many windows of records like a given one; SETS is not among them."""
+    each: Shapes = {"tokens": ((), np.int32), "scored": ((), np.bool_), "event": ((), np.int32)}
     each |= {name: (known.values.shape[1:], known.values.dtype) for name, known in record.known.items()}
-    room = {name: allocate((count, context + 1, *axes), dtype) for name, (axes, dtype) in each.items()}
-    return room | {name: allocate((count,), np.int32) for name in ("record", "position")}
+    shapes = {name: ((count, context + 1, *axes), dtype) for name, (axes, dtype) in each.items()}
+    return shapes | {name: ((count,), np.int32) for name in ("record", "position")}
+
+
+def _shapes_of_sets(parts: Sequence[DistinctSets]) -> Shapes:
+    """Return the arrays of the sets of several windows, by SET_ARRAYS."""
+    return dict(zip(SET_ARRAYS, joined_shapes(parts), strict=True))
+
+
+def sets_in(windows: Window) -> DistinctSets | None:
+    """Return the sets of windows that `TokenBookDataset.together` has made, if they have any."""
+    if SET_ARRAYS[0] not in windows:
+        return None
+    return DistinctSets(*(windows[name] for name in SET_ARRAYS))
 
 
 def write_window(windows: Window, row: int, record: PreparedRecord, span: Span, *, prefix: bool) -> None:
-    """Write one window of a record to a row of several windows, see `room_for`.
+    """Write one window of a record to a row of several windows, see `shapes_of`.
 
     With a prefix, the first token is that of the regime before the span, with the inputs known before its first token.
     """

@@ -18,18 +18,18 @@ from lob_jax.data.windows.augment.mirror import MirroredWindows
 from lob_jax.data.windows.augment.synthetic import MixedWindows
 from lob_jax.data.windows.augment.token_dropout import DroppedTokens
 from lob_jax.data.windows.augment.windows import AlteredWindows
-from lob_jax.data.windows.dataset import Allocate, TokenBookDataset, Window
+from lob_jax.data.windows.dataset import SET_ARRAYS, Allocate, Shapes, TokenBookDataset, Window, sets_in
 from lob_jax.data.windows.known import SETS
 from lob_jax.data.windows.order import Order
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.errors import InputError
 from lob_jax.signals import leave_to_parent
-from lob_jax.tokens.sets.distinct import DistinctSets
 from lob_jax.tokens.sets.token_sets import PACKED
 
 ENDLESS = 2**62  # windows
 ALIGNED = 64  # bytes
 MOST_THREADS = 8  # that unpack batches in the training process
+BLOCK, LAYOUT = "block", "layout"  # of what is sent to another process
 UNPACKING = "unpacking"  # the beginning of their names
 
 Windows = TokenBookDataset | PairedDataset | AlteredWindows | MixedWindows | MirroredWindows | DroppedTokens
@@ -79,16 +79,19 @@ class BatchSource:
         `example` int32 [B] is the index of each window, -1 for blank windows.
         """
         places = self.first + self.step * (index * self.batch_size + np.arange(self.batch_size))
-        chosen = self.order.at(places)
-        allocate = SharedMemoryArray if self.shared else aligned
-        example = allocate(chosen.shape, np.int32)
-        example[:] = np.where(chosen < len(self.dataset), chosen, -1)
-        return {**self._windows(chosen.tolist(), places.tolist(), allocate), "example": example}
+        chosen, shared = self.order.at(places), SharedBlock() if self.shared else None
+        allocate: Allocate = shared or aligned_arrays
+        batch = self._windows(
+            chosen.tolist(),
+            places.tolist(),
+            lambda shapes: allocate({**shapes, "example": (chosen.shape, np.int32)}),
+        )
+        batch["example"][:] = np.where(chosen < len(self.dataset), chosen, -1)
+        return shared.sent() if shared else batch
 
-    def _windows(self, index: list[int], places: list[int], allocate: Allocate) -> dict[str, Any]:
+    def _windows(self, index: list[int], places: list[int], allocate: Allocate) -> Window:
         if isinstance(self.dataset, TokenBookDataset) and max(index) < len(self.dataset):
-            windows, sets = self.dataset.together(index, allocate)
-            return windows if sets is None else {**windows, SETS: sets}
+            return self.dataset.together(index, allocate)
         return stacked([self._window(*of) for of in zip(index, places, strict=True)], allocate)
 
     def _window(self, index: int, place: int) -> Window:
@@ -97,6 +100,48 @@ class BatchSource:
         if isinstance(self.dataset, Drawable):
             return self.dataset.drawn(index, self.order.random_at(place))
         return self.dataset[index]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Where arrays are in a block of memory: the shape, the dtype and the first byte of each, by name."""
+
+    places: dict[str, tuple[tuple[int, ...], str, int]]
+
+    def arrays(self, block: np.ndarray) -> Window:
+        """Return the arrays in a block, which they keep alive."""
+        return {
+            name: np.ndarray(shape, dtype, buffer=block, offset=begin)
+            for name, (shape, dtype, begin) in self.places.items()
+        }
+
+
+class SharedBlock:
+    """All arrays of a batch in one block of shared memory, for another process.
+
+    To open a block, to map it and to give it back takes the reading process longer than to read what is in it.
+    """
+
+    def __init__(self) -> None:
+        self._block, self._layout = np.empty(0, np.uint8), Layout({})
+
+    def __call__(self, shapes: Shapes) -> Window:
+        """Return arrays of any content, aligned as those of `aligned`."""
+        places, size = {}, 0
+        for name, (shape, dtype) in shapes.items():
+            places[name] = shape, np.dtype(dtype).str, size
+            size += -(-math.prod(shape) * np.dtype(dtype).itemsize // ALIGNED) * ALIGNED
+        self._block, self._layout = SharedMemoryArray((size,), np.uint8), Layout(places)
+        return self._layout.arrays(self._block)
+
+    def sent(self) -> dict[str, Any]:
+        """Return the block and the layout of its arrays, see `received`."""
+        return {BLOCK: self._block, LAYOUT: self._layout}
+
+
+def received(element: dict[str, Any]) -> Window:
+    """Return the arrays of a batch as another process or this one has sent it."""
+    return element[LAYOUT].arrays(element[BLOCK]) if LAYOUT in element else element
 
 
 class Memory:
@@ -129,20 +174,24 @@ class Unpacking(grain.transforms.Map):
     """
 
     def __init__(self, *, threads: int):
-        self._memory = Memory()
+        self._memory, self._threads = Memory(), max(threads, 1)
         self._pool = concurrent.futures.ThreadPoolExecutor(threads, UNPACKING) if threads > 1 else None
 
     def map(self, element: dict[str, Any]) -> Window:
         """Return a batch."""
-        sets = element.get(SETS)
-        if not isinstance(sets, DistinctSets):  # as in windows that are stacked
-            return element
-        count = len(element["tokens"])
-        bits = self._memory.array((count, sets.rows // count, PACKED), np.uint8)
-        firsts = range(0, sets.rows, sets.rows // count)
-        for _ in (self._pool.map if self._pool else map)(sets.pack, firsts, bits):
+        batch = received(element)
+        sets = sets_in(batch)
+        if sets is None:  # as in windows that are stacked
+            return batch
+        rows, each = sets.rows, sets.rows // len(batch["tokens"])
+        bits = self._memory.array((rows, PACKED), np.uint8)
+        share = -(-rows // self._threads)
+        firsts = range(0, rows, share)
+        parts = [bits[first : first + share] for first in firsts]
+        for _ in (self._pool.map if self._pool else map)(sets.pack, firsts, parts):
             pass
-        return {**element, SETS: bits}
+        plain = {name: array for name, array in batch.items() if name not in SET_ARRAYS}
+        return {**plain, SETS: bits.reshape(-1, each, PACKED)}
 
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -152,11 +201,16 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return memory[-memory.ctypes.data % ALIGNED :][:size].view(dtype).reshape(shape)
 
 
+def aligned_arrays(shapes: Shapes) -> Window:
+    """Return arrays of this process, see `aligned`."""
+    return {name: aligned(*of) for name, of in shapes.items()}
+
+
 def stacked(windows: Sequence[Window], allocate: Allocate) -> Window:
     """Return windows as one, with a leading axis B."""
-    room = {name: allocate((len(windows), *array.shape), array.dtype) for name, array in windows[0].items()}
-    for name, array in room.items():
-        np.stack([window[name] for window in windows], out=array)
+    room = allocate({name: ((len(windows), *array.shape), array.dtype) for name, array in windows[0].items()})
+    for name in windows[0]:
+        np.stack([window[name] for window in windows], out=room[name])
     return room
 
 

@@ -86,14 +86,23 @@ def distinct(sets: TokenSets) -> DistinctSets:
     return DistinctSets(row, offset[: count + 1].copy(), first, last)
 
 
-def join_sets(parts: Sequence[DistinctSets]) -> DistinctSets:
-    """Return the tokens of several parts, at least one, in order."""
-    sets = np.cumsum([0, *(len(part.offset) - 1 for part in parts)], dtype=np.int32)
-    ranges = np.cumsum([0, *(len(part.first) for part in parts)])
-    row = np.concatenate([part.row + before for part, before in zip(parts, sets, strict=False)])
-    offset = [part.offset[1:] + before for part, before in zip(parts, ranges, strict=False)]
-    first, last = (np.concatenate(columns) for columns in zip(*(part[2:] for part in parts), strict=True))
-    return DistinctSets(row, np.concatenate([ranges[:1], *offset]), first, last)
+def joined_shapes(parts: Sequence[DistinctSets]) -> list[tuple[tuple[int], np.dtype]]:
+    """Return the shape and the dtype of each array of several parts, at least one, joined."""
+    rows, offsets, ranges = (sum(len(part[at]) for part in parts) for at in range(3))
+    counts = rows, offsets - len(parts) + 1, ranges, ranges
+    return [((count,), array.dtype) for count, array in zip(counts, parts[0], strict=True)]
+
+
+def join_sets(parts: Sequence[DistinctSets], joined: DistinctSets) -> None:
+    """Write the tokens of several parts, at least one, in order, to arrays of `joined_shapes`."""
+    row, sets, ranges = 0, 0, 0
+    joined.offset[0] = 0
+    for part in parts:
+        rows, more, ends = row + part.rows, sets + len(part.offset) - 1, ranges + len(part.first)
+        np.add(part.row, np.int32(sets), out=joined.row[row:rows])
+        np.add(part.offset[1:], ranges, out=joined.offset[sets + 1 : more + 1])
+        joined.first[ranges:ends], joined.last[ranges:ends] = part.first, part.last
+        row, sets, ranges = rows, more, ends
 
 
 @in_place
@@ -113,18 +122,21 @@ def _find(
     """
     count, end = 0, 0
     for t in range(len(row)):
-        begin, stop = offset[t], offset[t + 1]
-        mixed = np.uint64(stop - begin)
-        for at in range(begin, stop):
-            mixed = mixed * np.uint64(_ODD) + (np.uint64(first[at]) | (np.uint64(last[at]) << np.uint64(16)))
+        # Of a slice, an index is not checked for being negative, so that the loops over it are vectorized.
+        firsts, lasts = first[offset[t] : offset[t + 1]], last[offset[t] : offset[t + 1]]
+        mixed = np.uint64(len(firsts))
+        for at in range(len(firsts)):
+            mixed = mixed * np.uint64(_ODD) + (np.uint64(firsts[at]) | (np.uint64(lasts[at]) << np.uint64(16)))
         mixed = (mixed >> np.uint64(32)) % np.uint64(len(latest))
         other = latest[mixed]
-        if other >= 0 and _are_same(first, last, begin, stop, found_first, found_last, found_offset, other):
-            row[t] = other
-            continue
-        for at in range(begin, stop):
-            found_first[end], found_last[end] = first[at], last[at]
-            end += 1
+        if other >= 0:
+            begin, stop = found_offset[other], found_offset[other + 1]
+            if _are_same(firsts, found_first[begin:stop]) and _are_same(lasts, found_last[begin:stop]):
+                row[t] = other
+                continue
+        _copy(firsts, found_first[end:])
+        _copy(lasts, found_last[end:])
+        end += len(firsts)
         row[t] = latest[mixed] = count
         count += 1
         found_offset[count] = end
@@ -132,24 +144,21 @@ def _find(
 
 
 @inner
-def _are_same(
-    first: np.ndarray,
-    last: np.ndarray,
-    begin: int,
-    stop: int,
-    found_first: np.ndarray,
-    found_last: np.ndarray,
-    found_offset: np.ndarray,
-    other: int,
-) -> bool:
-    """Return whether the ranges begin..stop-1 are those of a set that has been found."""
-    start = found_offset[other]
-    if found_offset[other + 1] - start != stop - begin:
+def _are_same(one: np.ndarray, other: np.ndarray) -> bool:
+    """Return whether two arrays are equal."""
+    if len(one) != len(other):
         return False
-    for at in range(stop - begin):
-        if first[begin + at] != found_first[start + at] or last[begin + at] != found_last[start + at]:
-            return False
-    return True
+    unlike = 0
+    for at in range(len(one)):
+        unlike |= one[at] ^ other[at]
+    return unlike == 0
+
+
+@inner
+def _copy(from_: np.ndarray, to: np.ndarray) -> None:
+    """Copy an array to the beginning of another one."""
+    for at in range(len(from_)):
+        to[at] = from_[at]
 
 
 @in_place
@@ -173,9 +182,10 @@ def _pick(
         if number[one] < 0:
             number[one] = count
             if one < len(offset) - 1:
-                for at in range(offset[one], offset[one + 1]):
-                    found_first[end], found_last[end] = first[at], last[at]
-                    end += 1
+                begin, stop = offset[one], offset[one + 1]
+                _copy(first[begin:stop], found_first[end:])
+                _copy(last[begin:stop], found_last[end:])
+                end += stop - begin
             count += 1
             found_offset[count] = end
         row[t] = number[one]

@@ -11,6 +11,7 @@ from lob_jax.data.records.escapes import record_sets
 from lob_jax.data.records.records import day_record
 from lob_jax.data.windows.dataset import CACHE_BYTES, TokenBookDataset
 from lob_jax.data.windows.known import ALWAYS, SETS, Beside
+from lob_jax.data.windows.pipeline import aligned_arrays
 from lob_jax.data.windows.sets import RecordSets
 from lob_jax.events.halts import QUOTING
 from lob_jax.tokens.compact import CompactTokenizer
@@ -60,7 +61,7 @@ def test_the_sets_of_a_record_are_kept_once_it_is_read_again_and_count_in_the_ca
     beside = Beside((*ALWAYS, SETS), tokenizer=ExactTokenizer())
     windows = TokenBookDataset([record], context=64, time_buckets=288, evaluation=False, beside=beside)
     alone = [windows.prepared(0).nbytes()]
-    for read in (windows.__getitem__, lambda index: windows.together([index])):
+    for read in (windows.__getitem__, lambda index: windows.together([index], aligned_arrays)):
         windows._cache.__init__(CACHE_BYTES)
         for index, grown in ((3, False), (3, True), (5, True)):
             read(index)
