@@ -22,6 +22,7 @@ from lob_jax.tokens.grammar import Automaton
 from lob_jax.tokens.seen import IN_QUANTA, Seen, joined, seen_in
 from lob_jax.tokens.sets.streams import compact_sets, rules_of
 from lob_jax.tokens.sets.token_sets import TokenSets
+from lob_jax.tokens.states import events_along
 from lob_jax.tokens.tokenizer import Ability, Spelled
 
 RUN_EVENTS = 1 << 18  # events per block: bounds the tokens and reference prices in memory at once
@@ -219,7 +220,7 @@ class CompactTokenizer:
     @staticmethod
     def known_rows(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows of clock and book known at each token, int32 [T] each; each token completes its event."""
-        behind = v.event_index(tokens) + np.int32(1)
+        behind = events_along(tokens) + np.int32(1)
         return behind, behind
 
     def loss(self, day: MarketDay) -> Distortion:

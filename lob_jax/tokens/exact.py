@@ -22,6 +22,7 @@ from lob_jax.tokens.grammar import Grammar, grammar_for
 from lob_jax.tokens.sets.limits import Rules
 from lob_jax.tokens.sets.streams import exact_anchors, exact_price_memory, exact_queues, exact_sets, rules_of
 from lob_jax.tokens.sets.token_sets import TokenSets
+from lob_jax.tokens.states import events_along, gaps_along
 from lob_jax.tokens.tokenizer import Ability, Spelled
 
 RUN_EVENTS = 1 << 18  # events per block: bounds the tokens and reference prices in memory at once
@@ -192,8 +193,8 @@ class ExactTokenizer:
         The book includes an event from its first gap token on, when everything but its time has been read. The clock
         includes it only from the next head on, because further digits of the gap may follow until then.
         """
-        event = v.event_index(tokens)
-        return event, event + v.is_of_gap(v.field_of(tokens))
+        event = events_along(tokens)
+        return event, event + gaps_along(tokens)
 
     def cell_log2_widths(self, tokens: np.ndarray) -> np.ndarray:
         """Return log2 of the width, in ns, of the interval that was rounded to each event's gap, float64 [E].

@@ -41,8 +41,42 @@ def kinds_along(tokens: np.ndarray) -> np.ndarray:
     return kinds
 
 
+def events_along(tokens: np.ndarray) -> np.ndarray:
+    """Return the event that each token belongs to, int32 [T], as `vocabulary.event_index` does, in a compiled loop."""
+    tokens, event = np.array(tokens, np.int64), np.empty(len(tokens), np.int32)
+    _count_heads(tokens, v.IS_HEAD_V.take(tokens), event)
+    return event
+
+
+def gaps_along(tokens: np.ndarray) -> np.ndarray:
+    """Return whether each token is of a gap, bool [T], as `vocabulary.is_of_gap` of its field, in a compiled loop."""
+    tokens = np.array(tokens, np.int64)
+    is_gap = np.empty(len(tokens), np.bool_)
+    _follow_gaps(v.FIELD_V.take(tokens), is_gap)
+    return is_gap
+
+
 @in_place
 def _follow_heads(tokens: np.ndarray, is_head: np.ndarray, kinds: np.ndarray) -> None:
     """Write the class of the newest head behind each token; entry 0 is given."""
     for t in range(len(tokens)):
         kinds[t + 1] = tokens[t] // v.CLASS_SIZE if is_head[t] else kinds[t]
+
+
+@in_place
+def _count_heads(tokens: np.ndarray, is_head: np.ndarray, event: np.ndarray) -> None:
+    """Write the event of each token."""
+    heads = 0
+    for t in range(len(tokens)):
+        heads += is_head[t]
+        event[t] = -1 if tokens[t] == v.PAD else heads if tokens[t] == v.EOS else heads - 1
+
+
+@in_place
+def _follow_gaps(field: np.ndarray, is_gap: np.ndarray) -> None:
+    """Write whether each token, or the one that it continues, is of a gap."""
+    gap = False
+    for t in range(len(field)):
+        if field[t] >= 0:
+            gap = field[t] == v.FIELD_GAP
+        is_gap[t] = gap

@@ -17,7 +17,6 @@ import numpy as np
 
 from lob_jax.errors import InputError
 from lob_jax.events.schema import Code, Kind
-from lob_jax.jit import in_place
 from lob_jax.tokens.bins import GAP_BINS
 from lob_jax.tokens.registry import check_name, tokenizer_class
 
@@ -104,8 +103,8 @@ def _field_table() -> np.ndarray:
     return field_V
 
 
-_FIELD_V = _field_table()
-IS_HEAD_V = _FIELD_V == FIELD_HEAD  # whether a token begins an event, bool [V]
+FIELD_V = _field_table()  # int8 [V], -1 for continuations
+IS_HEAD_V = FIELD_V == FIELD_HEAD  # whether a token begins an event, bool [V]
 _DIGITS_OF = np.zeros(len(Field), np.int8)
 for _field in (FIELD_HEAD, FIELD_SIZE, FIELD_GAP, FIELD_RANK):
     _DIGITS_OF[_field] = _field + 1
@@ -116,9 +115,12 @@ def field_of(tokens: np.ndarray) -> np.ndarray:
 
     A continuation gets the field of the number that it continues; if that is not in the array, FIELD_SPECIAL.
     """
-    field = _FIELD_V.take(np.asarray(tokens, np.int64))
-    _continue(field.reshape(-1, field.shape[-1]), _DIGITS_OF)
-    return field
+    tokens = np.asarray(tokens)
+    field = FIELD_V[tokens]
+    continues = field < 0
+    lead = np.where(continues, 0, np.arange(tokens.shape[-1]))
+    lead_field = np.take_along_axis(field, np.maximum.accumulate(lead, axis=-1), axis=-1)
+    return np.where(continues, _DIGITS_OF[np.maximum(lead_field, FIELD_SPECIAL)], field)
 
 
 def is_of_gap(field: np.ndarray) -> np.ndarray:
@@ -131,31 +133,9 @@ def event_index(tokens: np.ndarray) -> np.ndarray:
 
     Tokens before the first head, and PAD, have -1; EOS has the number of events.
     """
-    tokens = np.array(tokens, np.int64)  # a copy even of int64, since a loop is compiled once more for read-only arrays
-    index = np.empty(len(tokens), np.int32)
-    _count_heads(tokens, IS_HEAD_V.take(tokens), index)
-    return index
-
-
-@in_place
-def _continue(field: np.ndarray, digits_of: np.ndarray) -> None:
-    """Replace -1 by the field of the digits that continue the last other field of the row, int8 [N, T]."""
-    for row in range(len(field)):
-        lead = np.int64(FIELD_SPECIAL)
-        for t in range(field.shape[1]):
-            if field[row, t] < 0:
-                field[row, t] = digits_of[lead]
-            else:
-                lead = np.int64(field[row, t])
-
-
-@in_place
-def _count_heads(tokens: np.ndarray, is_head: np.ndarray, index: np.ndarray) -> None:
-    """Write the index of the event of each token, see `event_index`."""
-    heads = 0
-    for t in range(len(tokens)):
-        heads += is_head[t]
-        index[t] = -1 if tokens[t] == PAD else heads if tokens[t] == EOS else heads - 1
+    tokens = np.asarray(tokens)
+    index = np.cumsum(IS_HEAD_V[tokens], dtype=np.int32) - np.int32(1)
+    return np.where(tokens == PAD, np.int32(-1), index + (tokens == EOS)).astype(np.int32)
 
 
 def split_number_code(code: int) -> tuple[int, int]:

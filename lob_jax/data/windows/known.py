@@ -23,9 +23,8 @@ from lob_jax.errors import InputError
 from lob_jax.events.instrument import NS_PER_DAY, NS_PER_SECOND, Instrument
 from lob_jax.statistics.recent import LOOK_BACK
 from lob_jax.tokens.latest import latest_along
-from lob_jax.tokens.states import kinds_along, states_along
+from lob_jax.tokens.states import events_along, kinds_along, states_along
 from lob_jax.tokens.tokenizer import Tokenizer
-from lob_jax.tokens.vocabulary import event_index
 
 FLOW = "flow"  # the array that needs a record's state of the flow
 ALWAYS = ("time_of_day", "day_of_week", "book")
@@ -156,7 +155,7 @@ def along(record: Record, *, time_buckets: int, beside: Beside) -> Along:
     return Along(
         record=record,
         instrument=record_instrument(record),
-        event=event_index(tokens),
+        event=events_along(tokens),
         clock_row=clock_row,
         book_row=book_row,
         time_buckets=time_buckets,

@@ -126,7 +126,7 @@ def _find(
         firsts, lasts = first[offset[t] : offset[t + 1]], last[offset[t] : offset[t + 1]]
         mixed = np.uint64(len(firsts))
         for at in range(len(firsts)):
-            mixed = mixed * np.uint64(_ODD) + (np.uint64(firsts[at]) | (np.uint64(lasts[at]) << np.uint64(16)))
+            mixed = (mixed + (np.uint64(firsts[at]) | (np.uint64(lasts[at]) << np.uint64(16)))) * np.uint64(_ODD)
         mixed = (mixed >> np.uint64(32)) % np.uint64(len(latest))
         other = latest[mixed]
         if other >= 0:

@@ -10,7 +10,17 @@ from lob_jax.data.labels.regimes import fit_regimes
 from lob_jax.data.records.records import day_record
 from lob_jax.data.windows.dataset import TokenBookDataset
 from lob_jax.data.windows.known import Beside
-from lob_jax.data.windows.pipeline import ALIGNED, Memory, Position, batches, batches_an_epoch, first_position
+from lob_jax.data.windows.pipeline import (
+    ALIGNED,
+    BLOCK,
+    Memory,
+    Position,
+    SharedBlock,
+    batches,
+    batches_an_epoch,
+    first_position,
+    received,
+)
 from lob_jax.errors import InputError
 from lob_jax.feeds.feed import STRICT
 from lob_jax.feeds.synthetic import SyntheticFeed
@@ -199,3 +209,21 @@ def test_memory_is_used_again_once_an_array_and_its_views_are_gone():
     larger = memory.array((2, 4), np.int64)
     larger[:] = 7
     assert larger.shape == (2, 4) and larger.sum() == 56
+
+
+def test_arrays_in_a_block_are_aligned_apart_and_received_as_they_were_sent():
+    shared = SharedBlock()
+    shapes = {"tokens": ((3, 5), np.int32), "scored": ((3, 5), np.bool_), "none": ((0, 2), np.float32)}
+    arrays = shared({**shapes, "book": ((3, 5, 7), np.float32), "last": ((65,), np.uint8)})
+    for number, array in enumerate(arrays.values()):
+        array[...] = number
+    sent = shared.sent()
+    sent[BLOCK].unlink_on_del()
+    found = received({**sent, BLOCK: np.array(sent[BLOCK])})
+    assert list(found) == list(arrays)
+    for number, (name, array) in enumerate(found.items()):
+        assert array.shape == arrays[name].shape and array.dtype == arrays[name].dtype
+        assert (array == array.dtype.type(number)).all(), "no other array was written over it"
+        assert not array.size or arrays[name].ctypes.data % ALIGNED == 0
+    own = {"tokens": found["tokens"]}
+    assert received(own) is own

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lob_jax.tokens.sets.distinct import HASHES, distinct, join_sets
+from lob_jax.tokens.sets.distinct import HASHES, DistinctSets, distinct, join_sets, joined_shapes
 from lob_jax.tokens.sets.planes import pack, unpack
 from lob_jax.tokens.sets.token_sets import PACKED
 from lob_jax.tokens.vocabulary import VOCAB_SIZE
@@ -35,6 +35,10 @@ def test_bits_are_those_of_the_ranges(cuts, chosen):
     found = distinct(sets_of(rows))
     assert len(found.offset) - 1 == len({tuple(row) for row in rows})
     np.testing.assert_array_equal(found.packed(), pack(members(rows)))
+
+
+def test_sets_that_differ_in_one_range_do_not_replace_each_other():
+    assert len(distinct(sets_of([[(0, last)] for last in (2, 1, 2, 3, 1)])).offset) - 1 == 3
 
 
 def test_a_set_is_taken_from_another_row_only_if_it_is_the_same():
@@ -69,7 +73,9 @@ def test_places_outside_are_empty(first, count):
 
 def test_parts_are_joined_in_order():
     found, allowed = distinct(sets_of(ROWS)), members(ROWS)
-    both = join_sets([found.places(3, 5), found.places(-1, 3), found.places(0, 10)])
+    parts = [found.places(3, 5), found.places(-1, 3), found.places(0, 10)]
+    both = DistinctSets(*(np.empty(*of) for of in joined_shapes(parts)))
+    join_sets(parts, both)
     np.testing.assert_array_equal(
         unpack(both.packed()), np.concatenate([allowed[3:8], 0 * allowed[:1], allowed[:2], allowed])
     )
