@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from lob_jax.book.flow import HALF_LIVES, MOST_EVENTS, MOST_SECONDS
+from lob_jax.book.flow import HALF_LIVES, MEAN_HALF_LIVES, MOST_EVENTS, MOST_SECONDS
 from lob_jax.book.flow_loop import FlowEvents
 from lob_jax.events.schema import ASK, BID, Kind
 
@@ -52,13 +52,13 @@ def flow_by_hand(events: FlowEvents, row: int, *, start_ns: int, tick: int) -> d
     found["run_trades"] = math.log1p(len(run))
     found["run_lots"] = math.log1p(sum(rows[i][2] for i in run))
     found["run_seconds"] = since([(i, times[i]) for i in run[:1]], now)[0]
-    for h in HALF_LIVES:
+    for h in MEAN_HALF_LIVES:
         logs = [math.log1p(max(one[3], 0) / 1e3) for one in rows]
         found[f"gap_{h}"] = sum(w * x for w, x in zip(weights[h], logs, strict=True)) / (sum(weights[h]) or 1)
     moves = [i for i, one in enumerate(rows) if one[4]]
     step = rows[moves[-1]][4] if moves else 0
     found["move_sign"], found["move_ticks"] = (step > 0) - (step < 0), math.log1p(abs(step) / 2 / tick)
-    for h in HALF_LIVES:
+    for h in MEAN_HALF_LIVES:
         spreads = [math.log1p(one[5]) for one in rows]
         found[f"spread_{h}"] = sum(w * x for w, x in zip(weights[h], spreads, strict=True)) / (sum(weights[h]) or 1)
         adds = [(weights[h][i], math.log1p(size)) for i, (kind, _, size, *_) in enumerate(rows) if kind == Kind.ADD]

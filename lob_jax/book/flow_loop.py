@@ -14,6 +14,7 @@ from lob_jax.book.flow import (
     FLOW_FEATURES,
     HALF_LIVES,
     LEAST_ADDS,
+    MEAN_HALF_LIVES,
     MOST_EVENTS,
     MOST_SECONDS,
     MOVE,
@@ -31,7 +32,7 @@ _CONTROL, _EXECUTE, _HIDDEN = int(Kind.CONTROL), int(Kind.EXECUTE), int(Kind.EXE
 _ADD, _SPREADS, _ADD_SIZES, _TOUCHES = int(Kind.ADD), int(Column.SPREADS), int(Column.ADD_SIZES), int(Column.TOUCHES)
 _JOINED, _IMPROVED, _CLEARED, _TOUCH_KINDS = int(Touch.JOINED), int(Touch.IMPROVED), int(Touch.CLEARED), len(Touch)
 _SECONDS, _EVENTS, _SHARES, _GAPS = int(Column.SECONDS), int(Column.EVENTS), int(Column.SHARES), int(Column.GAPS)
-_RUN, _MOVE, _LIVES = int(Column.RUN_SIGN), int(Column.MOVE_SIGN), len(HALF_LIVES)
+_RUN, _MOVE, _LIVES, _MEANS = int(Column.RUN_SIGN), int(Column.MOVE_SIGN), len(HALF_LIVES), len(MEAN_HALF_LIVES)
 _NO_ROWS = np.empty((0, FLOW_FEATURES), np.float32)
 _NS, _NS_PER_US = 1e9, 1e3
 
@@ -153,20 +154,21 @@ def take_event(
             state.sums[row, h] *= decay_H[h]
     log_gap = np.float32(math.log1p(max(gap_ns, 0) / _NS_PER_US))
     log_spread = np.float32(math.log1p(spread))
-    for h in range(_LIVES):
+    for h in range(_MEANS):
         state.gaps[h] = state.gaps[h] * decay_H[h] + log_gap
         state.spreads[h] = state.spreads[h] * decay_H[h] + log_spread
         state.add_sizes[h] *= decay_H[h]
-        state.sums[EVERY, h] += np.float32(1)
         for touch in range(_TOUCH_KINDS):
             state.touches[touch, h] *= decay_H[h]
+    for h in range(_LIVES):
+        state.sums[EVERY, h] += np.float32(1)
     if kind == _ADD:
         log_size = np.float32(math.log1p(size))
-        for h in range(_LIVES):
+        for h in range(_MEANS):
             state.add_sizes[h] += log_size
     touch = _touch(kind, inward, grew)
     if touch >= 0:
-        for h in range(_LIVES):
+        for h in range(_MEANS):
             state.touches[touch, h] += np.float32(1)
     if kind != _CONTROL:
         row = 2 * (kind - 1) + (0 if side > 0 else 1)
@@ -207,15 +209,15 @@ def write_numbers(state: FlowState, clock: int, numbers_F: np.ndarray) -> None:
         numbers_F[_RUN + k] = state.run[k]
     numbers_F[_RUN + 3] = _seconds(clock, state.time_ns[RUN])
     numbers_F[_MOVE], numbers_F[_MOVE + 1] = state.move[0], state.move[1]
-    for h in range(_LIVES):
+    for h in range(_MEANS):
         every = max(state.sums[EVERY, h], np.float32(1))
         adds = max(state.sums[0, h] + state.sums[1, h], np.float32(LEAST_ADDS))
         numbers_F[_GAPS + h] = state.gaps[h] / every
         numbers_F[_SPREADS + h] = state.spreads[h] / every
         numbers_F[_ADD_SIZES + h] = state.add_sizes[h] / adds
-        numbers_F[_TOUCHES + _JOINED * _LIVES + h] = state.touches[_JOINED, h] / adds
-        numbers_F[_TOUCHES + _IMPROVED * _LIVES + h] = state.touches[_IMPROVED, h] / adds
-        numbers_F[_TOUCHES + _CLEARED * _LIVES + h] = state.touches[_CLEARED, h] / every
+        numbers_F[_TOUCHES + _JOINED * _MEANS + h] = state.touches[_JOINED, h] / adds
+        numbers_F[_TOUCHES + _IMPROVED * _MEANS + h] = state.touches[_IMPROVED, h] / adds
+        numbers_F[_TOUCHES + _CLEARED * _MEANS + h] = state.touches[_CLEARED, h] / every
     numbers_F[_MOVE + 2], numbers_F[_MOVE + 3] = _seconds(clock, state.time_ns[MOVE]), state.events[CLASSES]
 
 

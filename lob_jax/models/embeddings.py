@@ -25,7 +25,7 @@ FASTEST_TURNS = 10_000  # per second, to resolve bursts within a tenth of a mill
 SLOWEST_TURN = 3_600  # seconds per turn
 # Parameters that stay as they were measured, by the input that they standardise.
 MOMENTS = {name: (f"{name}_mean", f"{name}_deviation") for name in ("book", "flow")}
-# Shares of the flow over a hundred events vary little within the training data, and may be far from it on another day.
+# Shares of the flow over a thousand events vary little within the training data, and may be far from it on another day.
 MOST_DEVIATIONS = {"flow": 4.0}
 EMBEDDING_SITE = 0  # dropout site, see `layers.dropout`
 

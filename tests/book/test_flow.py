@@ -80,7 +80,7 @@ def test_the_mid_moves_only_between_books_of_two_sides():
 
 def test_every_column_has_a_name_and_only_magnitudes_are_logarithms():
     names = flow_names()
-    assert len(set(names)) == len(names) == FLOW_FEATURES == 4 * CLASSES + 20
+    assert len(set(names)) == len(names) == FLOW_FEATURES == 5 * CLASSES + 20
     starts = ["seconds_since_add_bid", "events_since_add_bid", "share_16_add_bid", "run_sign", "run_trades", "run_lots"]
     starts += ["run_seconds", "gap_16", "move_sign", "move_ticks", "move_seconds", "move_events"]
     starts += ["spread_16", "add_size_16", "joined_16"]

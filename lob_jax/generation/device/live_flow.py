@@ -11,6 +11,7 @@ from lob_jax.book.flow import (
     DECAY_H,
     EVERY,
     LEAST_ADDS,
+    MEAN_HALF_LIVES,
     MOST_EVENTS,
     MOST_SECONDS,
     MOVE,
@@ -25,6 +26,8 @@ from lob_jax.generation.device.assembler import Clock
 from lob_jax.generation.device.live_book import FAR, LiveBook
 
 _US_PER_SECOND, _US_PER_NS = 1e6, 1e-3
+_MEANS = len(MEAN_HALF_LIVES)
+_MEAN_DECAY_H = DECAY_H[:_MEANS]
 _EARLIEST_NS = -10 * 86_400 * NS_PER_SECOND  # before midnight, so that earlier times fit the device's int32
 
 
@@ -106,12 +109,12 @@ def advance(
         since=Clock(*(jnp.where(now_K, now, then_K) for now, then_K in zip(clock, flow.since, strict=True))),
         events_C=jnp.where(jnp.append(of_class_C, moved), 0, jnp.minimum(flow.events_C + 1, MOST_EVENTS)),
         sums_CH=flow.sums_CH * DECAY_H + jnp.append(of_class_C, True)[:, None],
-        gaps_H=flow.gaps_H * DECAY_H + log_gap,
+        gaps_H=flow.gaps_H * _MEAN_DECAY_H + log_gap,
         run_3=jnp.where(trade, traded_3, flow.run_3),
         move_2=jnp.where(moved, jnp.stack([jnp.sign(step), jnp.abs(step) / 2]).astype(jnp.float32), flow.move_2),
-        spreads_H=flow.spreads_H * DECAY_H + log_spread,
-        add_sizes_H=flow.add_sizes_H * DECAY_H + log_size,
-        touches_NH=flow.touches_NH * DECAY_H + touch_N[:, None],
+        spreads_H=flow.spreads_H * _MEAN_DECAY_H + log_spread,
+        add_sizes_H=flow.add_sizes_H * _MEAN_DECAY_H + log_size,
+        touches_NH=flow.touches_NH * _MEAN_DECAY_H + touch_N[:, None],
         mid2=mid2,
         quoted=quoted,
         spread=spread,
@@ -136,10 +139,11 @@ def features(flow: LiveFlow, clock: Clock) -> jax.Array:
     every_H = jnp.maximum(flow.sums_CH[EVERY], 1)
     shares_HC = (flow.sums_CH[:CLASSES] / every_H).T
     parts = [seconds_K[:CLASSES], flow.events_C[:CLASSES], shares_HC.reshape(-1), flow.run_3, seconds_K[RUN, None]]
-    parts += [flow.gaps_H / every_H, flow.move_2, seconds_K[MOVE, None], flow.events_C[CLASSES:]]
-    adds_H = jnp.maximum(flow.sums_CH[:2].sum(0), LEAST_ADDS)
-    of_H = {Touch.JOINED: adds_H, Touch.IMPROVED: adds_H, Touch.CLEARED: every_H}
-    parts += [flow.spreads_H / every_H, flow.add_sizes_H / adds_H]
+    usual_H = every_H[:_MEANS]
+    parts += [flow.gaps_H / usual_H, flow.move_2, seconds_K[MOVE, None], flow.events_C[CLASSES:]]
+    adds_H = jnp.maximum(flow.sums_CH[:2, :_MEANS].sum(0), LEAST_ADDS)
+    of_H = {Touch.JOINED: adds_H, Touch.IMPROVED: adds_H, Touch.CLEARED: usual_H}
+    parts += [flow.spreads_H / usual_H, flow.add_sizes_H / adds_H]
     parts += [flow.touches_NH[touch] / of_H[touch] for touch in Touch]
     return flow_features(jnp.concatenate(parts), xp=jnp)
 
