@@ -66,7 +66,7 @@ def test_parameters_of_the_standard_sizes(size, tied, count):
         ({"time_of_day": False}, -288 * 512),
         ({"day_of_week": False}, -7 * 512),
         ({"book_state": True}, 20 * 512 + 512 + 2 * 20),
-        ({"flow_state": True}, 76 * 512 + 512 + 2 * 76),
+        ({"flow_state": True}, 80 * 512 + 512 + 2 * 80),
         ({"queue_state": True}, 12 * 512),
         ({"price_memory": True}, 4 * 512),
         ({"latest_tokens": True}, 12 * 512),

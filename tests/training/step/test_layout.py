@@ -182,7 +182,9 @@ def test_every_parameter_has_names_for_its_axes(model_config):
     base = model_config()
     attention = dataclasses.replace(base.attention, qk_norm=True, cross_asset=True, horizons=("all",))
     heads = dataclasses.replace(base.heads, next_tokens=3, outlook_events=(5, 10), contrastive_size=8)
-    options = {"time_of_day": True, "day_of_week": True, "book_state": True, "flow_state": True, "queue_state": True}
+    options = dict.fromkeys(
+        ("time_of_day", "day_of_week", "book_state", "flow_state", "queue_state", "price_memory"), True
+    )
     everything = {"regime": "added", "n_instruments": 2, "activation": "swiglu", "heads": heads}
     kinds = [dataclasses.replace(attention, kind=kind) for kind in KINDS]
     shapes = [{"tie_embeddings": tied, "norm": norm} for tied in (True, False) for norm in ("pre", "post")]
