@@ -16,7 +16,7 @@ from lob_jax.serving.requests import History, Score
 from lob_jax.serving.stub import stub_facts
 from tests.serving.market.markets import EVERYTHING, TOKENIZERS, contents_of, control, days, followed, one_event, opened
 
-KEEP, STEP, LAST = 200, 37, 100
+KEEP, STEP, LAST = 300, 37, 100  # more events than the memory of prices has, behind the last tokens
 OF_THE_PAST = ("event", "flow", "anchors")  # what a model reads of events that the tail no longer has
 
 
