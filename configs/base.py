@@ -82,6 +82,7 @@ def get_config() -> ml_collections.ConfigDict:
     model.token_parts = False  # share embeddings between tokens of the same class and side, price, or number
     model.digits_rank = 0  # rank of the output projection of further digits, as of gaps; 0 for that of all tokens
     model.gap_components = 0  # log-normal components of a gap's leading code, beside its softmax; 0 for none
+    model.counts = 0  # rows of each table of a count model that is mixed with the network, such as 8192; 0 for none
     model.pointer = False  # levels, orders and the last prices and sizes are candidates for the next token
     model.regime = "none"  # condition on the market regime: none | added (to each token) | prefix (of the window)
     model.n_instruments = 0  # number of instruments that the model can tell apart; 0 for no instrument embedding

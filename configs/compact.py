@@ -14,7 +14,7 @@ def get_config(size: str = "base") -> ml_collections.ConfigDict:
     config.tokens.kind, config.tokens.time_digits = "compact", None
     config.model.mask = "book"
     config.model.queue_state = config.model.price_memory = config.model.pointer = False
-    config.model.gap_components = 0
+    config.model.gap_components = config.model.counts = 0
     config.model.positions = "rotary"
     config.data.embargo_events = max(config.data.embargo_events, config.model.max_seq_length + 1)
     config.data.record_events = max(config.data.record_events, 2 * config.model.max_seq_length)

@@ -18,5 +18,6 @@ def get_config(size: str = "base") -> ml_collections.ConfigDict:
     config.model.mask = "none"
     config.model.book_state = config.model.flow_state = config.model.queue_state = False
     config.model.price_memory = config.model.latest_tokens = config.model.pointer = False
+    config.model.counts = 0
     config.train.sample_events = 0
     return config

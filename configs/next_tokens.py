@@ -10,4 +10,5 @@ def get_config(size: str = "base") -> ml_collections.ConfigDict:
     config = sized.get_config(size)
     config.model.heads.next_tokens = 4
     config.model.pointer = False
+    config.model.counts = 0
     return config

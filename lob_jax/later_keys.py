@@ -58,6 +58,7 @@ LATER: tuple[LaterKey, ...] = (
     LaterKey("model.token_parts", False, since="0.2.0"),
     LaterKey("model.digits_rank", 0, since="0.2.0"),
     LaterKey("model.gap_components", 0, since="0.2.0"),
+    LaterKey("model.counts", 0, since="0.2.0"),
     LaterKey("model.pointer", False, since="0.2.0"),
     LaterKey("data.mirror", False, since="0.2.0"),
     LaterKey("model.head_size", 0, since="0.2.0"),

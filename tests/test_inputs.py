@@ -64,6 +64,7 @@ BARE = dataclasses.replace(
     token_parts=False,
     digits_rank=0,
     gap_components=0,
+    counts=0,
     pointer=False,
     n_regimes=4,
     dtype="float32",

@@ -92,6 +92,7 @@ TOKEN_MODEL = ModelConfig(
     token_parts=False,
     digits_rank=0,
     gap_components=0,
+    counts=0,
     pointer=False,
     regime="none",
     n_regimes=1,

@@ -59,7 +59,7 @@ def _with_outlook(model: ModelConfig, config: ForecastConfig) -> ModelConfig:
     heads = HeadsConfig(next_tokens=1, outlook_events=config.horizons, contrastive_size=0)
     left_out = dict.fromkeys(("flow_state", "queue_state", "price_memory", "latest_tokens", "pointer"), False)
     instruments = config.instruments + 1 if model.n_instruments else 0
-    return dataclasses.replace(model, heads=heads, n_instruments=instruments, **left_out)
+    return dataclasses.replace(model, heads=heads, n_instruments=instruments, counts=0, **left_out)
 
 
 def _along(known: jax.Array, tokens_BT: jax.Array) -> jax.Array:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from lob_jax.models.attention.kind import KINDS
 from lob_jax.models.axes import axes_of
 from lob_jax.models.config import ModelConfig
+from lob_jax.models.expert import TABLES
 from lob_jax.models.transformer import initial_parameters
 
 LAYER = re.compile(r"blocks_\d+")
@@ -45,9 +46,11 @@ def parameter_count(config: ModelConfig) -> int:
 def non_embedding_count(config: ModelConfig) -> int:
     """Return the number of parameters outside the embedding tables: tokens, positions, clock, regime, instrument.
 
-    The output projection is counted if it is untied; a tied one is the token embedding and is not.
+    The output projection is counted if it is untied; a tied one is the token embedding and is not. Nor are tables of
+    counts, which no token is multiplied by.
     """
-    return sum(row.parameters for row in parameter_rows(config) if not row.name.endswith("/table"))
+    looked_up = (row.name.endswith("/table") or row.name.startswith(f"{TABLES}/") for row in parameter_rows(config))
+    return sum(row.parameters for row, table in zip(parameter_rows(config), looked_up, strict=True) if not table)
 
 
 def parameter_rows(config: ModelConfig) -> list[ParameterRow]:

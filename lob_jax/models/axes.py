@@ -71,6 +71,17 @@ PARAMETER_AXES: dict[tuple[str, str], tuple[str | None, ...]] = {
     ("head", "pointer_bias"): (None,),
     ("head", "level"): (None, "embed"),
     ("head", "level_bias"): (None,),
+    ("gates", "kernel"): (None, "embed"),
+    ("gates", "bias"): (None,),
+    ("gates", "discount"): (None,),
+    ("gates", "share"): (None,),
+    ("counts", "key"): (None,),
+    ("counts", "code"): (None, None),
+    ("counts", "count"): (None, None),
+    ("counts", "shortest"): (None,),
+    ("own_counts", "rows"): (None, None, None),
+    ("own_counts", "shortest"): (None, None),
+    ("own_counts", "records"): (),
 }
 
 STACKED = "blocks"  # path key of the stacked layers of a scan

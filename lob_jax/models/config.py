@@ -9,6 +9,8 @@ from lob_jax.errors import InputError
 from lob_jax.models.attention.kind import KINDS
 from lob_jax.tokens.vocabulary import VOCAB_SIZE
 
+FEWEST_COUNT_ROWS = 16
+
 DTYPES = ("bfloat16", "float16", "float32", "float64")
 CHOICES = {
     "norm": ("pre", "post"),
@@ -159,6 +161,8 @@ class ModelConfig:
       token_parts: whether the embedding of a token is also the sum of those of its parts, see `models.parts`.
       digits_rank: rank of the output projection of further digits, which are mostly noise; 0 for that of all tokens.
       gap_components: log-normal components of a gap's leading code, beside its softmax, see `models.gaps`; 0 for none.
+      counts: rows of each table of the count model that is mixed with the network, a power of two, see
+        `models.expert`; 0 for none.
       pointer: whether levels, last prices, orders and last sizes are candidates for the next token, see
         `models.pointer`.
       regime: conditioning on the market's regime: "none", "added" to each token, or a "prefix" token of the window.
@@ -201,6 +205,7 @@ class ModelConfig:
     token_parts: bool
     digits_rank: int
     gap_components: int
+    counts: int
     pointer: bool
     regime: str
     n_regimes: int
@@ -219,6 +224,7 @@ class ModelConfig:
         _check_fit(self)
         _check_latest(self)
         _check_pointer(self)
+        _check_counts(self)
         _check_attention(self)
 
     @property
@@ -350,6 +356,26 @@ def _check_pointer(config: ModelConfig) -> None:
             was=f"True, with causal = {config.causal}, heads.next_tokens = {config.heads.next_tokens} and vocab_size = "
             f"{config.vocab_size:,}",
             remedy="leave it out: candidates are known only for the next token",
+        )
+
+
+def _check_counts(config: ModelConfig) -> None:
+    if not config.counts:
+        return
+    rows = config.counts
+    if isinstance(rows, bool) or not isinstance(rows, int) or rows < FEWEST_COUNT_ROWS or rows & (rows - 1):
+        raise _fault(
+            "counts",
+            expected=f"0, or a power of two from {FEWEST_COUNT_ROWS} on",
+            was=rows,
+            remedy="8192 is usual for a day; 0 is none",
+        )
+    if not config.pointer or config.attention.cross_asset:
+        raise _fault(
+            "counts",
+            expected="0, unless the model has a pointer and reads one asset",
+            was=rows,
+            remedy="leave it out, or set model.pointer: contexts are made of what the pointer reads",
         )
 
 

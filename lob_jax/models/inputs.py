@@ -79,6 +79,10 @@ def _contrasts(model: ModelConfig) -> bool:
     return model.heads.contrastive_size > 0
 
 
+def _contrasts_or_counts(model: ModelConfig) -> bool:
+    return _contrasts(model) or model.counts > 0
+
+
 @dataclasses.dataclass(frozen=True)
 class WindowArray:
     """One array of a window.
@@ -197,7 +201,7 @@ ARRAYS = (
         "int16",
         "BTL",
         BESIDE,
-        read=lambda model: model.latest_tokens,
+        read=lambda model: model.latest_tokens or model.counts > 0,
         advance=Advance.LATEST,
         ids=lambda model: model.vocab_size,
     ),
@@ -244,7 +248,7 @@ ARRAYS = (
     WindowArray("direction", "int32", "BTK", LABEL, read=_outlook, ids=lambda _: 3),
     WindowArray("log_volatility", "float32", "BTK", LABEL, read=_outlook),
     # Where a window starts: its record, and the position in that record's tokens; they tell which windows overlap.
-    WindowArray("record", "int32", "B", ACCOUNT, read=_contrasts, held=_always),
+    WindowArray("record", "int32", "B", ACCOUNT, read=_contrasts_or_counts, held=_always),
     WindowArray("position", "int32", "B", ACCOUNT, read=_contrasts, held=_always),
 )
 BY_NAME = {array.name: array for array in ARRAYS}

@@ -19,7 +19,7 @@ import numpy as np
 from lob_jax.book.anchors import LEVELS, SIDE_ANCHORS, AnchorColumn
 from lob_jax.book.queue import QueueColumn
 from lob_jax.events.schema import Kind
-from lob_jax.models import gaps
+from lob_jax.models import expert, gaps
 from lob_jax.models.attention.dense import MASKED
 from lob_jax.models.inputs import Conditioning, given
 from lob_jax.models.layers import project
@@ -72,11 +72,13 @@ class Features(NamedTuple):
       x_BTD: the input of the output projection.
       candidates_BTC: int32, the tokens that are candidates, NO_TOKEN for none; None without a pointer.
       levels_BTE: float32, the features of levels, see `level_features`; None without a pointer.
+      counted: what the count model found, see `models.expert`; None without one.
     """
 
     x_BTD: jax.Array
     candidates_BTC: jax.Array | None = None
     levels_BTE: jax.Array | None = None
+    counted: expert.Counted | None = None
 
 
 class Projection(NamedTuple):
@@ -87,6 +89,7 @@ class Projection(NamedTuple):
       weight_CD, bias_C: scores of candidates; None without a pointer.
       weight_WD, bias_W: weights of the features of levels, LEVEL_WEIGHTS; None without a pointer.
       weight_ND, bias_N: parts of the components of a gap, see `models.gaps`; None without them.
+      tables: of the count model, see `models.expert`; None without one.
     """
 
     weight_VD: jax.Array
@@ -97,6 +100,7 @@ class Projection(NamedTuple):
     bias_W: jax.Array | None = None
     weight_ND: jax.Array | None = None
     bias_N: jax.Array | None = None
+    tables: expert.Tables | None = None
 
 
 def candidates(conditioning: Conditioning) -> jax.Array:
@@ -152,7 +156,10 @@ def next_logits(features: Features, projection: Projection, *, first: bool = Fal
     level_BTC = level_scores(features, projection)
     others = score_BTC.shape[-1] - level_BTC.shape[-1]
     score_BTC += jnp.pad(level_BTC, ((0, 0), (0, 0), (0, others)))
-    return point(logits_BTV, features.candidates_BTC, score_BTC)
+    logits_BTV = point(logits_BTV, features.candidates_BTC, score_BTC)
+    if features.counted is None or projection.tables is None:
+        return logits_BTV
+    return expert.add_counts(logits_BTV, features.x_BTD, features.counted, projection.tables)
 
 
 def level_scores(features: Features, projection: Projection) -> jax.Array:

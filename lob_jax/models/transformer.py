@@ -17,6 +17,7 @@ from lob_jax.models.attention.positions import Positions, visible_slots
 from lob_jax.models.attention.self_attention import SelfAttention
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.embeddings import EMBEDDING_SITE, Embeddings, Mixture
+from lob_jax.models.expert import NO_BLOCK, OWN, CountTables, Gates, Own, block_of
 from lob_jax.models.heads import AheadHead, ContrastiveHead, Outlook, OutlookHead, PredictionHead
 from lob_jax.models.inputs import Conditioning, Role, given, names_of, zeros
 from lob_jax.models.layers import TRANSPOSED, FeedForward, LayerNorm, dropout, example_keys
@@ -139,6 +140,8 @@ class LOBTransformer(nn.Module):
         if config.norm == "pre":
             self.norm = LayerNorm(config.dtype)
         self.head = PredictionHead(config)
+        if config.counts:
+            self.counts, self.gates = CountTables(config), Gates(config)
         if config.heads.next_tokens > 1:
             self.ahead = AheadHead(config)
         if config.heads.outlook_events:
@@ -287,7 +290,16 @@ class LOBTransformer(nn.Module):
         x_BTD = self.pin(self.head(x_BTD))
         if not self.config.pointer:
             return Features(x_BTD)
-        return Features(x_BTD, candidates(conditioning), level_features(conditioning))
+        features = Features(x_BTD, candidates(conditioning), level_features(conditioning))
+        if not self.config.counts:
+            return features
+        return features._replace(counted=self.counts(conditioning, self._block_BT1(conditioning)))
+
+    def _block_BT1(self, conditioning: Conditioning) -> jax.Array:
+        """Return the block whose own counts are taken off at each token: that of its record, in training."""
+        if OWN not in self.variables.get("params", {}) or "record" not in conditioning:
+            return jnp.full((*given(conditioning, "latest").shape[:2], 1), NO_BLOCK, jnp.int32)
+        return block_of(conditioning["record"], self.variables["params"][OWN]["records"])[..., None]
 
     def outlook_of(self, x_BTD: jax.Array) -> Outlook:
         """Return the predictions of the mid price at each token; x from `stream`."""
@@ -304,6 +316,10 @@ class LOBTransformer(nn.Module):
     def projection(self) -> Projection:
         """Return the parameters of `next_logits`; with the collection TRANSPOSED, the output projection is from it."""
         projection = self.head.projection(self._tied_VD())
+        if self.config.counts:
+            own = self.variables.get("params", {}).get(OWN)
+            tables = self.gates(self.counts, None if own is None else Own(own["rows"], own["shortest"]))
+            projection = projection._replace(tables=tables)
         if self.has_variable(TRANSPOSED, "output"):
             return projection._replace(weight_VD=self.get_variable(TRANSPOSED, "output"))
         if self.is_mutable_collection(TRANSPOSED) and not self.is_initializing():

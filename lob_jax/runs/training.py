@@ -26,7 +26,7 @@ from lob_jax.data.windows.augment.synthetic import MixedWindows
 from lob_jax.data.windows.augment.token_dropout import SHOWN, DroppedTokens
 from lob_jax.data.windows.augment.windows import AlteredWindows
 from lob_jax.data.windows.dataset import Span, TokenBookDataset
-from lob_jax.data.windows.known import Beside
+from lob_jax.data.windows.known import ALWAYS, Beside
 from lob_jax.data.windows.pairs import PairedDataset
 from lob_jax.data.windows.pipeline import Windows, batches, first_position
 from lob_jax.errors import InputError
@@ -40,6 +40,7 @@ from lob_jax.runs.source import check_source, start_of
 from lob_jax.runs.synthetic import open_synthetic, prepare_synthetic, synthetic_identity
 from lob_jax.runs.workdir import write_config
 from lob_jax.training.run.budget import plan_on
+from lob_jax.training.run.count_tables import READ, fit_tables
 from lob_jax.training.run.data import TrainingData
 from lob_jax.training.run.loop import OnValidation, TrainingSummary
 from lob_jax.training.run.loop import train as run_training
@@ -48,6 +49,7 @@ from lob_jax.training.step.state import Measured, abstract_params
 from lob_jax.training.step.tuning import make_tuning
 
 MOST_READING = 15  # processes that read windows unless a number is given; each has a cache of records of its own
+COUNTED_WINDOWS = 64  # at a time
 MEASURED_WINDOWS = 256  # of the training split, from which features are standardised
 
 
@@ -162,7 +164,11 @@ def open_training_data(config: ml_collections.ConfigDict, workdir: pathlib.Path)
         windows=len(training),
         validation=validation_batches(config, windows_of(config, workdir, "validation", beside)),
         vocabulary_hash=tokenizer.vocabulary.hash,
-        measured=Measured(np.array(manifest["token_counts"]["train"], np.int64), moments(config, workdir, beside)),
+        measured=Measured(
+            np.array(manifest["token_counts"]["train"], np.int64),
+            moments(config, workdir, beside),
+            counts_of(config, workdir, beside),
+        ),
         masks=None if mask == "none" else make_masks(tokenizer.grammar, training_escapes(manifest)),
         also=(SHOWN,) if config.data.augment.token_dropout else (),
         fingerprint={
@@ -257,6 +263,22 @@ def moments(config: ml_collections.ConfigDict, workdir: pathlib.Path, beside: Be
     inside = ((window, window["event"] >= 0) for window in map(windows.__getitem__, chosen))  # without padding
     parts = [{name: window[name][rows] for name in names} for window, rows in inside]
     return {name: feature_moments(np.concatenate([part[name] for part in parts])) for name in names}
+
+
+def counts_of(
+    config: ml_collections.ConfigDict, workdir: pathlib.Path, beside: Beside
+) -> dict[str, dict[str, np.ndarray]] | None:
+    """Return the tables of the model's count model, of all training windows as they are in the records."""
+    model = sections.model_config(config)
+    if not model.counts:
+        return None
+    source = open_records(workdir / "records", "train")
+    read = dataclasses.replace(beside, names=(*ALWAYS, *READ), prefix=False)
+    windows = open_windows(model, source, evaluation=False, beside=read)
+    every = np.array_split(np.arange(len(windows)), -(-len(windows) // COUNTED_WINDOWS))
+    groups = ([windows[int(index)] for index in group] for group in every)
+    joined = ({name: np.stack([window[name] for window in group]) for name in group[0]} for group in groups)
+    return fit_tables(model, joined, records=len(source))
 
 
 def validation_batches(config: ml_collections.ConfigDict, windows: Windows) -> list[dict[str, np.ndarray]]:

@@ -119,6 +119,7 @@ def tiny():
             token_parts=False,
             digits_rank=0,
             gap_components=0,
+            counts=0,
             pointer=False,
             dtype="float32",
         )

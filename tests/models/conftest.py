@@ -39,6 +39,7 @@ TINY = dataclasses.replace(
     token_parts=False,
     digits_rank=0,
     gap_components=0,
+    counts=0,
     pointer=False,
     dtype="float32",
 )

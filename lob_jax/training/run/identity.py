@@ -57,7 +57,7 @@ ROLES: dict[Role, tuple[str, ...]] = {
         *("model.mask", "model.time_of_day", "model.time_buckets", "model.day_of_week", "model.book_state"),
         *("model.standardize_book", "model.flow_state", "model.queue_state", "model.price_memory"),
         *("model.latest_tokens", "model.token_parts", "model.digits_rank", "model.gap_components"),
-        *("model.pointer", "model.regime", "model.n_instruments", "model.scan_layers"),
+        *("model.counts", "model.pointer", "model.regime", "model.n_instruments", "model.scan_layers"),
         *("model.attention.kind", "model.attention.qk_norm"),
         *("model.attention.horizons", "model.attention.block", "model.attention.local_blocks"),
         *("model.attention.global_blocks", "model.attention.random_features", "model.attention.summaries"),

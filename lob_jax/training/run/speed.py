@@ -19,6 +19,7 @@ from lob_jax.training.step.layout import place, replicated, split_over_windows, 
 from lob_jax.training.step.objective import Objective
 from lob_jax.training.step.shift import Batch
 from lob_jax.training.step.step import summed_gradients
+from lob_jax.training.step.tasks import model_part
 
 # Dense bfloat16 flops per second (two per multiply-add) of one JAX device, from the vendors' data sheets. A device kind
 # is matched by its longest prefix here. float32 runs use the same peak, since the device could reach it.
@@ -119,6 +120,7 @@ def micro_step_seconds(
       masks: see `summed_loss`.
     """
     sharding, whole = split_over_windows(mesh, leading_axes=1), replicated(mesh)
+    params = model_part(params)  # what is beside a model has no gradient, or takes no time
     gradients = jax.jit(
         functools.partial(summed_gradients, model=model, objective=objective, masks=masks),
         in_shardings=(state_sharding(params, mesh), sharding, whole),

@@ -16,7 +16,7 @@ from lob_jax.training.step.tasks import TASKS
 
 # Parameters without weight decay, by the last key of their path.
 BIASES = ("bias", "digits_bias", "gaps_bias", "pointer_bias", "level_bias")
-NOT_DECAYED = (*BIASES, "scale", *itertools.chain.from_iterable(MOMENTS.values()))
+NOT_DECAYED = (*BIASES, "scale", "discount", "share", *itertools.chain.from_iterable(MOMENTS.values()))
 # Axes of a matrix's input and of its output; any other axis enumerates matrices: query, key and value.
 MATRICES = {
     ("qkv", "kernel"): ((0,), (2, 3)),

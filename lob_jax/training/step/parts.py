@@ -61,12 +61,13 @@ def summed_loss(
       "adversarial".
     """
     batch = in_rows(batch)
-    task = OBJECTIVES[objective.kind].task(batch, key, model.config, objective)
+    task = _in_training(OBJECTIVES[objective.kind].task(batch, key, model.config, objective), batch, key, model)
     how: dict[str, Any] = {"deterministic": True}
     if key is not None:
         how = {"deterministic": False, "example_B": batch["example"], "rngs": {"dropout": key}}
     if key is not None and objective.mixup:
         partner = OBJECTIVES[objective.kind].task(batch[PARTNER], key, model.config, objective)
+        partner = _in_training(partner, batch[PARTNER], key, model)
         mixing = Mixing(partner, shares(key, batch["example"], objective.mixup, model.config.param_dtype))
         token, weight = _mixed_loss(params, task, mixing, how, model, objective, masks)
         parts = {"token": token}
@@ -81,6 +82,15 @@ def summed_loss(
     if len(parts) == 1:
         return parts["token"], weight, {}
     return weighted_sum(parts, weight, params, objective), weight, parts
+
+
+def _in_training(task: Task, batch: Batch, key: jax.Array | None, model: LOBTransformer) -> Task:
+    """Return a task that says, in training, which record each window is of, so that a count model leaves it out."""
+    if key is None or not model.config.counts:
+        return task
+    tokens_BT, conditioning, targets_BT, scored_BT = task
+    record_BT = jnp.broadcast_to(batch["record"][:, None], tokens_BT.shape)
+    return tokens_BT, {**conditioning, "record": record_BT}, targets_BT, scored_BT
 
 
 def _within(conditioning: Conditioning, model: LOBTransformer, masks: Masks | None) -> Within | None:

@@ -12,6 +12,7 @@ import optax
 
 from lob_jax.models.config import ModelConfig
 from lob_jax.models.embeddings import with_moments
+from lob_jax.models.expert import OWN, TABLES, own_shapes
 from lob_jax.models.heads import initial_biases
 from lob_jax.models.transformer import initial_parameters
 from lob_jax.training.config import TrainConfig
@@ -29,12 +30,15 @@ class Measured(NamedTuple):
     Attributes:
       token_counts: int [V], occurrences of each token. The head's biases are initialised to the log frequencies, so
         that no steps are spent on learning them, see `models.heads.initial_biases`; to 0 if None.
+      counts: the tables of a count model, and the own counts of blocks, see
+        `lob_jax.training.run.count_tables`; None for none, whose tables are zero.
       moments: float32 [2, F], mean and standard deviation of each feature of the inputs that a model standardises, by
         name; 0 and 1 for an input that is not there.
     """
 
     token_counts: np.ndarray | None = None
     moments: Mapping[str, np.ndarray] = MappingProxyType({})
+    counts: Mapping[str, Mapping[str, np.ndarray]] | None = None
 
 
 NOTHING_MEASURED = Measured()
@@ -116,8 +120,20 @@ def init_state(
     for name in config.standardized:
         if name in measured.moments:
             params = {**params, "embeddings": with_moments(params["embeddings"], name, measured.moments[name])}
+    if config.counts:
+        params = with_counts(params, config, measured.counts)
     how: dict[str, Any] = {"averaged": averaged, "learned_tasks": learned_tasks, "tuning": tuning}
     return first_state(params, config, optimizer, seed=seed, **how)
+
+
+def with_counts(
+    params: Mapping[str, Any], config: ModelConfig, counts: Mapping[str, Mapping[str, np.ndarray]] | None
+) -> dict[str, Any]:
+    """Return parameters with the tables of a count model, and beside them the own counts of blocks."""
+    if counts is None:
+        return {**params, OWN: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), own_shapes(config))}
+    tables = {name: jnp.asarray(leaf, config.param_dtype) for name, leaf in counts[TABLES].items()}
+    return {**params, TABLES: tables, OWN: jax.tree.map(jnp.asarray, dict(counts[OWN]))}
 
 
 def with_taken(params: Any, taken: Mapping[str, jax.Array]) -> Any:

@@ -19,9 +19,11 @@ import jax
 import jax.numpy as jnp
 
 from lob_jax.models.config import ModelConfig
+from lob_jax.models.expert import OWN
 from lob_jax.training.step.objective import Objective
 
 TASKS = "tasks"  # key of the group of the s_i, by part
+BESIDE = frozenset({TASKS, OWN})  # groups that are beside the parameters of a model
 
 Parts = dict[str, jax.Array]
 
@@ -33,7 +35,7 @@ def with_tasks(params: Mapping[str, Any], config: ModelConfig) -> dict[str, Any]
 
 def model_part(params: Any) -> Any:
     """Return the parameters of the model alone, or what there is for each of them, such as shardings."""
-    return {name: group for name, group in params.items() if name != TASKS} if TASKS in params else params
+    return {name: group for name, group in params.items() if name not in BESIDE} if BESIDE & params.keys() else params
 
 
 def task_weights(params: Any) -> Parts:

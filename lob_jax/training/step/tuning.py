@@ -7,6 +7,7 @@ its parameters: what is validated, averaged, saved and restored is a complete mo
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 import optax
 
 from lob_jax.errors import InputError
+from lob_jax.models.expert import OWN, OWN_NAMES, TABLES
 from lob_jax.training.config import TrainConfig
 from lob_jax.training.step.lora import A, B, Lora, addition, first_adapter, matrix_shape
 from lob_jax.training.step.optimizer import matrix_axes
@@ -125,10 +127,11 @@ def make_tuning(config: TrainConfig, params: Any) -> Tuning:
       InputError: a pattern matches no parameter, nothing is left to train, or the rank is above that of a matrix.
     """
     shapes = shapes_of(params)
+    counted = _of_counts(shapes)
     if config.lora_rank:
-        return _lora_of(config, shapes)
-    fixed = require_matches(config.frozen, shapes, where="config.train.frozen")
-    if len(fixed) == len(shapes):
+        return _lora_of(config, shapes, counted)
+    fixed = require_matches(config.frozen, shapes, where="config.train.frozen") | counted
+    if not shapes.keys() - fixed:
         raise InputError(
             "every parameter is frozen",
             where="config.train.frozen",
@@ -139,7 +142,13 @@ def make_tuning(config: TrainConfig, params: Any) -> Tuning:
     return Tuning(fixed) if fixed else EVERYTHING
 
 
-def _lora_of(config: TrainConfig, shapes: dict[str, tuple[int, ...]]) -> Tuning:
+def _of_counts(names: Iterable[str]) -> frozenset[str]:
+    """Return the parameters of a count model, and what is kept beside them: they are never trained."""
+    tables = frozenset(name for name in names if name.startswith(f"{TABLES}/"))
+    return tables | frozenset(f"{OWN}/{name}" for name in OWN_NAMES) if tables else tables
+
+
+def _lora_of(config: TrainConfig, shapes: dict[str, tuple[int, ...]], counted: frozenset[str]) -> Tuning:
     also = require_matches(config.lora_also, shapes, where="config.train.lora_also")
     matrices = {name for name in shapes if matrix_axes(name.split("/")) is not None}
     targets = require_matches(config.lora_targets, matrices, where="config.train.lora_targets") - also
@@ -154,7 +163,7 @@ def _lora_of(config: TrainConfig, shapes: dict[str, tuple[int, ...]]) -> Tuning:
                 remedy="lower it, or leave this matrix out of config.train.lora_targets",
             )
     lora = Lora(config.lora_rank, config.lora_alpha / config.lora_rank, targets)
-    return Tuning(frozenset(shapes) - targets - also, lora)
+    return Tuning((frozenset(shapes) - targets - also) | counted, lora)
 
 
 def trained_count(tuning: Tuning, params: Any) -> int:

@@ -15,6 +15,7 @@ from lob_jax.errors import InputError
 from lob_jax.models.attention.kind import KINDS
 from lob_jax.models.axes import PARAMETER_AXES, axes_of
 from lob_jax.models.embeddings import MOMENTS
+from lob_jax.models.expert import OWN, own_shapes
 from lob_jax.tokens.latest import LATEST_TOKENS
 from lob_jax.tokens.vocabulary import VOCAB_SIZE
 from lob_jax.training.run.setup import compiled, initial_state, place_step, prepare_run
@@ -188,10 +189,11 @@ def test_every_parameter_has_names_for_its_axes(model_config):
     everything = {"regime": "added", "n_instruments": 2, "activation": "swiglu", "heads": heads}
     kinds = [dataclasses.replace(attention, kind=kind) for kind in KINDS]
     shapes = [{"tie_embeddings": tied, "norm": norm} for tied in (True, False) for norm in ("pre", "post")]
-    shapes.append(POINTS)
+    shapes.append({**POINTS, "counts": 16})
     shapes += [{**everything, "attention": attention, "scan_layers": scan} for scan in (False, True)]
     for changes in [*shapes, *({"attention": kind} for kind in kinds)]:
-        params = abstract_params(model_config(**{**options, **changes}))
+        config = model_config(**{**options, **changes})
+        params = {**abstract_params(config), **({OWN: own_shapes(config)} if config.counts else {})}
         for path, leaf in jax.tree_util.tree_leaves_with_path(params):
             assert len(axes_of(path)) == leaf.ndim, jax.tree_util.keystr(path)
             seen.add(tuple(entry.key for entry in path[-2:]))
