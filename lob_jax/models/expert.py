@@ -420,9 +420,9 @@ def _interpolated(
     # The share of each context in the result: what all longer ones leave to it.
     longer_NL = jnp.flip(jnp.cumprod(jnp.flip(left_NL, axis=-1), axis=-1), axis=-1)
     weight_NL = jnp.concatenate([longer_NL[:, 1:], jnp.ones_like(longer_NL[:, :1])], axis=-1)
-    code_NS = tables.code_RC[row_NL].astype(jnp.int32).reshape(len(row_NL), -1)
+    code_NS = tables.code_RC[row_NL].astype(jnp.int32).reshape(row_NL.shape[0], -1)
     mass_NS = (kept_NLC * weight_NL[..., None]).reshape(code_NS.shape)
-    row_N1 = jnp.arange(len(row_NL))[:, None]
+    row_N1 = jnp.arange(row_NL.shape[0])[:, None]
     return (p_NC * longer_NL[:, :1]).at[row_N1, code_NS].add(mass_NS, mode="promise_in_bounds")
 
 
@@ -457,7 +457,7 @@ def add_counts(logits_BTV: jax.Array, x_BTD: jax.Array, counted: Counted, tables
 def _at_levels(p_BTSL: jax.Array, level_BTC: jax.Array) -> jax.Array:
     """Return the probabilities of levels at their prices, [B, T, 1000]; those of absent levels are lost."""
     flat_NC = level_BTC.reshape(-1, level_BTC.shape[-1])
-    row_N1 = jnp.arange(len(flat_NC))[:, None]
-    made_NC = jnp.zeros((len(flat_NC), v.CLASS_SIZE + 1), p_BTSL.dtype)  # the last for levels that are absent
+    row_N1 = jnp.arange(flat_NC.shape[0])[:, None]
+    made_NC = jnp.zeros((flat_NC.shape[0], v.CLASS_SIZE + 1), p_BTSL.dtype)  # the last for levels that are absent
     made_NC = made_NC.at[row_N1, flat_NC].add(p_BTSL.reshape(flat_NC.shape), mode="promise_in_bounds")
     return made_NC[:, :-1].reshape(*level_BTC.shape[:-1], -1)

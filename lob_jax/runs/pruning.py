@@ -107,6 +107,22 @@ def check_folder(into: str) -> pathlib.Path:
     return folder
 
 
+def check_without_counts(model: ModelConfig) -> None:
+    """Check that a model has no count model, whose own counts of blocks are kept with a training only.
+
+    Raises:
+      InputError: it has one.
+    """
+    if model.counts:
+        raise InputError(
+            "a model with counts cannot be pruned",
+            where="config.model.counts",
+            expected=0,
+            was=model.counts,
+            remedy="prune a run that was trained without: the new run could not leave an event's own block out",
+        )
+
+
 def prune(run: Run, settings: PruneConfig) -> Pruned:
     """Prune a run's best model and write the new run to `settings.into`, whole or not at all; return what was done.
 
@@ -115,9 +131,11 @@ def prune(run: Run, settings: PruneConfig) -> Pruned:
       settings: what to remove, and where to write the rest.
 
     Raises:
-      InputError: the folder exists, a share removes nothing or everything, or heads have roles that are not equal.
+      InputError: the folder exists, a share removes nothing or everything, heads have roles that are not equal, or the
+        model has counts.
     """
     into = check_folder(settings.into)
+    check_without_counts(run.model)
     heads, columns = kept_counts(run.model, settings)
     model = cut_config(run.model, heads=heads, columns=columns)
     config = _config_of(run, model)

@@ -14,7 +14,7 @@ from lob_jax.errors import InputError
 from lob_jax.events.schema import Kind
 from lob_jax.models import expert
 from lob_jax.models.expert import CHAINS, OWN, TABLES, Part
-from lob_jax.models.transformer import LOBTransformer
+from lob_jax.models.transformer import LOBTransformer, empty_cache
 from lob_jax.tokens import vocabulary as v
 from lob_jax.tokens.latest import OF_EACH
 from lob_jax.training.run.count_tables import fit_tables
@@ -190,6 +190,21 @@ def test_logits_are_those_of_the_mixture(config, fitted):
     np.testing.assert_allclose(found, np.log(total), rtol=1e-4, atol=1e-4)
     shut = held._replace(gate_G=jnp.full(expert.GATES, -1e9))
     np.testing.assert_array_equal(expert.add_counts(jnp.asarray(logits), jnp.asarray(x), counted, shut), logits)
+
+
+def test_cached_logits_are_those_of_the_whole_sequence(config, fitted, lively, inputs):
+    groups, batch = fit_tables(config, [fitted], records=RECORDS), batch_of(np.arange(1), 7)
+    params = {**lively(config), TABLES: jax.tree.map(jnp.asarray, groups[TABLES])}
+    tokens_BT, conditioning = inputs(config, len(batch["tokens"]), 6)
+    read = {name: leaf[:, :6] for name, leaf in conditioning_of(batch).items()}
+    model, conditioning = LOBTransformer(config), {**conditioning, **read}
+    step = jax.jit(lambda token, beside, cache: model.apply({"params": params}, token, beside, cache=cache))
+    whole, (cache, parts) = model.apply({"params": params}, tokens_BT, conditioning), (empty_cache(config, 2, 6), [])
+    for t in range(6):
+        beside = {name: leaf[:, t : t + 1] for name, leaf in conditioning.items()}
+        logits, cache = step(tokens_BT[:, t : t + 1], beside, cache)
+        parts.append(logits)
+    np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, rtol=1e-5, atol=1e-5)
 
 
 def test_tables_get_no_gradient_and_gates_do(config, fitted, lively, inputs):

@@ -1,5 +1,6 @@
 """A pruned run is an ordinary run of its own, and the one that it comes from stays as it is."""
 
+import dataclasses
 import hashlib
 import math
 
@@ -87,6 +88,12 @@ def test_training_goes_on_from_the_pruned_model(pruned):
 def test_a_folder_that_is_there_is_left_alone(into, run):
     with pytest.raises(InputError, match="a folder that does not exist yet"):
         prune(run, PruneConfig(into=into, **DIVIDED))
+
+
+def test_a_model_with_counts_is_refused(run, tmp_path):
+    counting = dataclasses.replace(run, model=dataclasses.replace(run.model, pointer=True, counts=16))
+    with pytest.raises(InputError, match=r"a model with counts(?s:.*)own block"):
+        prune(counting, PruneConfig(into=str(tmp_path / "new"), **DIVIDED))
 
 
 @pytest.mark.slow
